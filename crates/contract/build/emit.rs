@@ -109,14 +109,18 @@ fn retain_field(f: &Field, w: &mut String) {
         };
         let _ = writeln!(w, "        if !lens.field({}) {{ {clear}; }}", rule(f));
     }
+    // What was judged by its content alone and lost all of it goes too: an empty shell would tell that it was there,
+    // and would stand twice once the pieces of an event are merged.
+    let left = if judged { "" } else { " && *m != Default::default()" };
+    let look = if judged { "!lens.looks_inside() || " } else { "" };
     match &f.shape {
         Shape::Messages(_) => {
-            let _ = writeln!(w, "        self.{name}.retain_mut(|m| m.retain(lens));");
+            let _ = writeln!(w, "        self.{name}.retain_mut(|m| {look}m.retain(lens){left});");
         }
         Shape::Message(Some(_)) => {
             let _ = writeln!(
                 w,
-                "        if self.{name}.as_mut().is_some_and(|m| !m.retain(lens)) {{ self.{name} = None; }}"
+                "        if self.{name}.as_mut().is_some_and(|m| !({look}m.retain(lens){left})) {{ self.{name} = None; }}"
             );
         }
         _ => {}

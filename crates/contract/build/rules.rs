@@ -91,6 +91,7 @@ impl Model {
                 }
             }
         }
+        events.sort_by(|a, b| a.full_name.cmp(&b.full_name));
         if problems.is_empty() { Ok(Self { messages, events }) } else { Err(problems) }
     }
 }

@@ -42,6 +42,10 @@ pub trait Lens {
     fn field(&self, rule: FieldRule) -> bool;
     /// Whether the fact stays; may reduce it.
     fn fact(&self, fact: &mut Fact) -> bool;
+    /// Whether a message in a field that stays is looked into as well. Sealing takes such a field whole.
+    fn looks_inside(&self) -> bool {
+        true
+    }
 }
 
 /// Is told what a message holds.
@@ -131,6 +135,9 @@ impl Lens for Open {
     fn fact(&self, _: &mut Fact) -> bool {
         false
     }
+    fn looks_inside(&self) -> bool {
+        false
+    }
 }
 
 /// Keeps what one key seals. Facts are sealed with the stream's key.
@@ -143,6 +150,9 @@ impl Lens for Part {
     }
     fn fact(&self, _: &mut Fact) -> bool {
         self.0 == SealedPart::Stream
+    }
+    fn looks_inside(&self) -> bool {
+        false
     }
 }
 

@@ -1,0 +1,117 @@
+//! An event split into open and sealed payloads is the event again when they are laid end to end.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+
+use prost_reflect::prost::Message as _;
+use prost_reflect::{Cardinality, DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value};
+use tasuki_contract::{Classified, Event, FieldRule, RULES, SealedPart, Sink};
+
+/// A message with every field set: texts bear the field's name.
+fn filled(message: &MessageDescriptor, depth: u8) -> DynamicMessage {
+    let mut all = DynamicMessage::new(message.clone());
+    let mut chosen = BTreeMap::new();
+    for field in message.fields() {
+        if let Some(oneof) = field.containing_oneof() {
+            // The first member of a oneof stands for all.
+            if chosen.insert(oneof.name().to_owned(), ()).is_some() {
+                continue;
+            }
+        }
+        let value = match field.kind() {
+            Kind::String if field.name() == "key" => Value::String("allergies".into()),
+            Kind::String => Value::String(format!("MARK {}", field.full_name())),
+            Kind::Bytes => Value::Bytes(b"MARK".as_slice().into()),
+            Kind::Bool => Value::Bool(true),
+            Kind::Enum(_) => Value::EnumNumber(1),
+            Kind::Message(inner) if depth > 0 => Value::Message(filled(&inner, depth - 1)),
+            Kind::Message(inner) => Value::Message(DynamicMessage::new(inner)),
+            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(7),
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(7),
+            Kind::Uint32 | Kind::Fixed32 => Value::U32(7),
+            Kind::Uint64 | Kind::Fixed64 => Value::U64(7),
+            Kind::Float => Value::F32(7.0),
+            Kind::Double => Value::F64(7.0),
+        };
+        let value = if field.cardinality() == Cardinality::Repeated {
+            Value::List(vec![value.clone(), value])
+        } else {
+            value
+        };
+        all.set_field(&field, value);
+    }
+    all
+}
+
+fn every_event() -> Vec<Event> {
+    let pool = DescriptorPool::decode(tasuki_contract::DESCRIPTORS).unwrap();
+    let fill = |name: &str| filled(&pool.get_message_by_name(name).unwrap(), 5).encode_to_vec();
+    RULES.iter().map(|rule| Event::decode(rule.type_name, &[&fill(rule.type_name)]).unwrap()).collect()
+}
+
+#[test]
+fn the_pieces_of_every_event_merge_into_the_event() {
+    for event in every_event() {
+        let pieces = [
+            event.open_payload(),
+            event.sealed_payload(SealedPart::Stream),
+            event.sealed_payload(SealedPart::OtherSubject),
+            event.sealed_payload(SealedPart::OwnAgency),
+        ];
+        let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        let again = Event::decode(event.rule().type_name, &pieces).unwrap();
+        assert_eq!(again, event, "{}", event.rule().type_name);
+    }
+}
+
+#[test]
+fn the_open_payload_of_every_event_holds_nothing_personal() {
+    #[derive(Default)]
+    struct Found(Vec<FieldRule>, Vec<String>);
+    impl Sink for Found {
+        fn field(&mut self, rule: FieldRule) {
+            self.0.push(rule);
+        }
+        fn fact(&mut self, key: &str) {
+            self.1.push(key.to_owned());
+        }
+    }
+    for event in every_event() {
+        let name = event.rule().type_name;
+        let open = Event::decode(name, &[&event.open_payload()]).unwrap();
+        let mut found = Found::default();
+        open.visit(&mut found);
+        assert!(found.0.is_empty() && found.1.is_empty(), "{name}: {:?} {:?}", found.0, found.1);
+    }
+}
+
+#[test]
+fn every_class_that_an_event_can_hold_is_in_its_rule() {
+    struct Within<'a>(&'a tasuki_contract::EventRule);
+    impl Sink for Within<'_> {
+        fn field(&mut self, rule: FieldRule) {
+            let dynamic = self.0.type_name.contains("MinutesDrafted");
+            assert!(dynamic || self.0.classes.contains(&rule.class), "{}: {:?}", self.0.type_name, rule.class);
+        }
+        fn fact(&mut self, _: &str) {
+            assert!(self.0.has_facts, "{}", self.0.type_name);
+        }
+    }
+    for event in every_event() {
+        event.visit(&mut Within(event.rule()));
+    }
+}
+
+#[test]
+fn an_unknown_type_is_an_error_and_never_skipped() {
+    let error = Event::decode("tasuki.future.v9.Something", &[b""]).unwrap_err();
+    assert_eq!(error.to_string(), "unknown event type tasuki.future.v9.Something");
+}
+
+#[test]
+fn event_types_are_found_by_name() {
+    for rule in RULES {
+        assert_eq!(Event::rule_of(rule.type_name).unwrap().type_name, rule.type_name);
+    }
+    assert!(Event::rule_of("tasuki.future.v9.Something").is_none());
+}
