@@ -82,7 +82,9 @@ fn classified_impl(message: &Message, w: &mut String) {
     for f in &message.fields {
         retain_field(f, w);
     }
-    w.push_str("        true\n    }\n    #[allow(unused_variables)]\n    fn visit(&self, sink: &mut dyn Sink) {\n");
+    w.push_str(
+        "        true\n    }\n    #[allow(unused_variables)]\n    fn visit(&self, sink: &mut dyn Sink) {\n",
+    );
     for f in &message.fields {
         visit_field(f, w);
     }
@@ -162,7 +164,11 @@ fn path(full_name: &str) -> String {
 }
 
 fn ident(name: &str) -> String {
-    if matches!(name, "type" | "ref" | "match" | "move" | "use") { format!("r#{name}") } else { name.to_owned() }
+    if matches!(name, "type" | "ref" | "match" | "move" | "use") {
+        format!("r#{name}")
+    } else {
+        name.to_owned()
+    }
 }
 
 fn class(number: i32) -> String {

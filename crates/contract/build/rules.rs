@@ -244,7 +244,10 @@ fn reach(
 fn event_options(message: &MessageDescriptor) -> Option<DynamicMessage> {
     let extension = message.parent_pool().get_extension_by_name("tasuki.privacy.v1.event")?;
     let options = message.options();
-    options.has_extension(&extension).then(|| options.get_extension(&extension).as_message().cloned()).flatten()
+    options
+        .has_extension(&extension)
+        .then(|| options.get_extension(&extension).as_message().cloned())
+        .flatten()
 }
 
 fn option(field: &FieldDescriptor, name: &str) -> Option<Value> {
@@ -267,6 +270,8 @@ fn flag(field: &FieldDescriptor, name: &str) -> bool {
 fn has_comment(path: &[i32], file: &prost_reflect::FileDescriptor) -> bool {
     let proto = file.file_descriptor_proto();
     proto.source_code_info.as_ref().is_some_and(|info| {
-        info.location.iter().any(|l| l.path == path && l.leading_comments.as_ref().is_some_and(|c| !c.trim().is_empty()))
+        info.location
+            .iter()
+            .any(|l| l.path == path && l.leading_comments.as_ref().is_some_and(|c| !c.trim().is_empty()))
     })
 }

@@ -6,7 +6,9 @@
 
 pub mod classify;
 
-pub use classify::{Classified, DecodeEventError, Event, EventRule, FieldRule, Lens, Open, Part, RULES, Sink};
+pub use classify::{
+    Classified, DecodeEventError, Event, EventRule, FieldRule, Lens, Open, Part, RULES, Sink,
+};
 pub use privacy::v1::{DataClass, SealedPart};
 
 /// The encoded file descriptors of the whole contract, with options and comments.

@@ -91,7 +91,12 @@ fn every_class_that_an_event_can_hold_is_in_its_rule() {
     impl Sink for Within<'_> {
         fn field(&mut self, rule: FieldRule) {
             let dynamic = self.0.type_name.contains("MinutesDrafted");
-            assert!(dynamic || self.0.classes.contains(&rule.class), "{}: {:?}", self.0.type_name, rule.class);
+            assert!(
+                dynamic || self.0.classes.contains(&rule.class),
+                "{}: {:?}",
+                self.0.type_name,
+                rule.class
+            );
         }
         fn fact(&mut self, _: &str) {
             assert!(self.0.has_facts, "{}", self.0.type_name);

@@ -5,8 +5,8 @@
 
 use std::env;
 
-/// Everything at `info`; the SDK's own chatter only from `warn` on.
-const DEFAULT_FILTER: &str = "info,opentelemetry=warn";
+/// Everything at `info`; libraries of transport and telemetry only from `warn` on.
+const DEFAULT_FILTER: &str = "info,opentelemetry=warn,async_nats=warn";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,0 +1,175 @@
+//! Agencies, posts, holders and each municipality's rules: the fold of the directory's streams.
+//!
+//! A process holds one [`Directory`] and keeps it fresh from the log; decisions look through
+//! [`Look`](crate::decision::Look), which notes what they relied on, and the append checks those versions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tasuki_contract::Event;
+use tasuki_contract::directory::v1 as pb;
+
+use crate::decision::{Kind, Look, Recorded, StreamRef};
+use crate::ids::{AgencyId, PostId, municipality_stream};
+use crate::refusal::{Reason, Refusal};
+
+/// An agency.
+#[derive(Clone, Debug)]
+pub struct Agency {
+    /// Its id.
+    pub id: AgencyId,
+    /// Kind, a code of the dictionary, or `family`.
+    pub kind: String,
+    /// Name in Japanese.
+    pub name_ja: String,
+    /// Name in English.
+    pub name_en: String,
+    /// Municipality where it works.
+    pub municipality_code: String,
+    /// Telephone of the office.
+    pub telephone: String,
+    /// Working days, where set.
+    pub calendar: Option<pb::Calendar>,
+}
+
+/// A post.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// Its id.
+    pub id: PostId,
+    /// Its agency.
+    pub agency: AgencyId,
+    /// Label in Japanese.
+    pub label_ja: String,
+    /// Label in English.
+    pub label_en: String,
+    /// Subjects that hold it.
+    pub holders: BTreeSet<String>,
+    /// False after it was retired.
+    pub active: bool,
+}
+
+/// A municipality's rules.
+#[derive(Clone, Debug)]
+pub struct Municipality {
+    /// Six-digit code.
+    pub code: String,
+    /// The post that receives what nobody else does.
+    pub intake_post: PostId,
+    /// Kinds that may lead.
+    pub kinds_that_may_lead: BTreeSet<String>,
+}
+
+/// All that the directory's streams say.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// Agencies by id.
+    pub agencies: BTreeMap<AgencyId, Agency>,
+    /// Posts by id.
+    pub posts: BTreeMap<PostId, Post>,
+    /// Municipalities by code.
+    pub municipalities: BTreeMap<String, Municipality>,
+    versions: HashMap<StreamRef, u64>,
+}
+
+impl Directory {
+    /// The version of one of the directory's streams; 0 when nothing is known of it.
+    pub fn version(&self, stream: StreamRef) -> u64 {
+        self.versions.get(&stream).copied().unwrap_or(0)
+    }
+
+    /// The agency of a post.
+    pub fn agency_of(&self, post: PostId) -> Option<&Agency> {
+        self.agencies.get(&self.posts.get(&post)?.agency)
+    }
+
+    /// Folds one event of the directory; events of other contexts are passed over.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        let header = &recorded.header;
+        if let Some(kind @ (Kind::Agency | Kind::Post | Kind::Municipality)) =
+            Kind::from_proto(header.stream_kind())
+        {
+            let id = uuid::Uuid::try_parse(&header.stream_id).unwrap_or_default();
+            self.versions.insert(StreamRef { kind, id }, header.version);
+        }
+        match &recorded.event {
+            Event::AgencyRegistered(e) => {
+                let id = AgencyId::trusted(&e.agency_id);
+                let agency = Agency {
+                    id,
+                    kind: e.kind.clone(),
+                    name_ja: e.name_ja.clone(),
+                    name_en: e.name_en.clone(),
+                    municipality_code: e.municipality_code.clone(),
+                    telephone: e.telephone.clone(),
+                    calendar: None,
+                };
+                self.agencies.insert(id, agency);
+            }
+            Event::CalendarSet(e) => {
+                if let Some(agency) = self.agencies.get_mut(&AgencyId::trusted(&e.agency_id)) {
+                    agency.calendar = e.calendar.clone();
+                }
+            }
+            Event::PostCreated(e) => {
+                let post = Post {
+                    id: PostId::trusted(&e.post_id),
+                    agency: AgencyId::trusted(&e.agency_id),
+                    label_ja: e.label_ja.clone(),
+                    label_en: e.label_en.clone(),
+                    holders: BTreeSet::new(),
+                    active: true,
+                };
+                self.posts.insert(post.id, post);
+            }
+            Event::PostHolderChanged(e) => {
+                if let Some(post) = self.posts.get_mut(&PostId::trusted(&e.post_id)) {
+                    post.holders = e.holder_subjects.iter().cloned().collect();
+                }
+            }
+            Event::PostRetired(e) => {
+                if let Some(post) = self.posts.get_mut(&PostId::trusted(&e.post_id)) {
+                    post.active = false;
+                }
+            }
+            Event::MunicipalityConfigured(e) => {
+                let municipality = Municipality {
+                    code: e.municipality_code.clone(),
+                    intake_post: PostId::trusted(&e.intake_post_id),
+                    kinds_that_may_lead: e.kinds_that_may_lead.iter().cloned().collect(),
+                };
+                self.municipalities.insert(municipality.code.clone(), municipality);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<'a> Look<'a> {
+    /// A post that takes part, with its agency; both are noted.
+    ///
+    /// Errors: `UNKNOWN_POST`, `POST_RETIRED`.
+    pub fn active_post(&self, id: PostId) -> Result<(&'a Post, &'a Agency), Refusal> {
+        let directory = self.noting(StreamRef { kind: Kind::Post, id: id.0 });
+        let post = directory.posts.get(&id).ok_or(Reason::UnknownPost)?;
+        self.noting(StreamRef { kind: Kind::Agency, id: post.agency.0 });
+        let agency = directory.agencies.get(&post.agency).ok_or(Reason::UnknownPost)?;
+        if post.active { Ok((post, agency)) } else { Err(Reason::PostRetired.into()) }
+    }
+
+    /// A municipality's rules, noted.
+    ///
+    /// Errors: `UNKNOWN_MUNICIPALITY`.
+    pub fn municipality(&self, code: &str) -> Result<&'a Municipality, Refusal> {
+        let directory = self.noting(StreamRef { kind: Kind::Municipality, id: municipality_stream(code) });
+        directory.municipalities.get(code).ok_or_else(|| Reason::UnknownMunicipality.into())
+    }
+
+    /// Whether a post's agency is of a kind that may be responsible in the municipality.
+    ///
+    /// Errors: those of [`active_post`](Self::active_post) and [`municipality`](Self::municipality), `MAY_NOT_LEAD`.
+    pub fn may_lead(&self, post: PostId, municipality_code: &str) -> Result<(), Refusal> {
+        let (_, agency) = self.active_post(post)?;
+        let rules = self.municipality(municipality_code)?;
+        if rules.kinds_that_may_lead.contains(&agency.kind) { Ok(()) } else { Err(Reason::MayNotLead.into()) }
+    }
+}

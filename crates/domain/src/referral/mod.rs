@@ -1,0 +1,271 @@
+//! Referrals: one post asks another to take something up for a child.
+//!
+//! A referral lives in its case's stream. Accepting one moves the duty to act, never the lead, except where the
+//! referral that opened the case is accepted as lead. The fold reads headers and open fields only.
+//!
+//! ```text
+//! submitted ─acknowledge─▶ acknowledged ─accept─▶ accepted
+//!     ▲                        │ decline              │ decline
+//!     └──────reroute────── needs_routing ◀────────────┘       before acceptance: withdraw ─▶ closed
+//! ```
+
+mod answer;
+mod route;
+mod submit;
+#[cfg(test)]
+pub(crate) mod tests;
+#[cfg(test)]
+pub(crate) mod walk_tests;
+
+use std::collections::BTreeSet;
+
+use tasuki_contract::Event;
+use tasuki_contract::common::v1::CommandContext;
+use tasuki_contract::event::v1::{DutyKind, ItemKind, Relation};
+use uuid::Uuid;
+
+pub use answer::{accept, acknowledge, decline};
+pub use route::{reroute, withdraw};
+pub use submit::{Submitted, submit};
+
+use crate::case::CaseState;
+use crate::decision::{Given, Recorded, check_etag};
+use crate::effects::Doing;
+use crate::ids::{CaseId, PostId, ReferralId};
+use crate::refusal::{Checks, Reason, Refusal};
+
+/// Business days within which a receiver says that it has seen a referral.
+pub const ACKNOWLEDGE_BUSINESS_DAYS: u16 = 2;
+/// Business days within which it answers after that.
+pub const ANSWER_BUSINESS_DAYS: u16 = 10;
+/// Business days within which a declined referral goes on.
+pub const REROUTE_BUSINESS_DAYS: u16 = 2;
+
+/// How far a referral has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Before the receiver.
+    Submitted,
+    /// Seen by the receiver.
+    Acknowledged,
+    /// Taken up.
+    Accepted,
+    /// Declined: another post is to be found.
+    NeedsRouting,
+    /// Taken back.
+    Closed,
+}
+
+impl Stage {
+    /// The code that lists carry.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted",
+            Self::Acknowledged => "acknowledged",
+            Self::Accepted => "accepted",
+            Self::NeedsRouting => "needs_routing",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// The state of one referral.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferralState {
+    /// The case that it belongs to.
+    pub case: CaseId,
+    /// The post that refers.
+    pub sender: PostId,
+    /// The post that is asked, or that was asked last.
+    pub receiver: PostId,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Whether accepting it made the post a receiver: a desk that opened the case was one already.
+    pub brought_in: bool,
+    /// Posts that declined it and are not asked again.
+    pub decliners: BTreeSet<PostId>,
+    /// What is owed about it, and by whom.
+    pub duties: BTreeSet<(DutyKind, PostId)>,
+    /// What its etag follows from: whom it lies before, and how far it has come.
+    pub revision: u64,
+}
+
+impl ReferralState {
+    /// The post before which it lies, or that took it up; `None` once that post has declined.
+    ///
+    /// One that declined keeps its own answer and learns nothing of how the referral goes on.
+    pub fn asked(&self) -> Option<PostId> {
+        (!self.decliners.contains(&self.receiver)).then_some(self.receiver)
+    }
+
+    /// The posts whose own part it is now.
+    pub fn parties(&self) -> impl Iterator<Item = PostId> {
+        [self.sender].into_iter().chain(self.asked())
+    }
+}
+
+/// What the etag of a referral follows from.
+///
+/// It is no count of events: a post that is asked later would learn from it how often others were asked before. Whom
+/// the referral lies before and how far it has come is what each party sees. A state that comes back has its etag
+/// again, and a command that was meant for it fits it again.
+fn revision(receiver: PostId, stage: Stage) -> u64 {
+    crate::ids::derived(&["referral", &receiver.to_string(), stage.code()]).as_u64_pair().0
+}
+
+/// Whether a referral lies before the post unanswered, so that it stays `ASKED`.
+pub fn asks(state: &CaseState, post: PostId) -> bool {
+    asks_beside(state, post, None)
+}
+
+fn asks_beside(state: &CaseState, post: PostId, except: Option<ReferralId>) -> bool {
+    let open = |r: &ReferralState| matches!(r.stage, Stage::Submitted | Stage::Acknowledged);
+    state.referrals.iter().any(|(id, r)| Some(*id) != except && r.receiver == post && open(r))
+}
+
+/// Whether the post is a receiver for another reason than this referral: another one, or a case it handed over.
+fn receives_beside(state: &CaseState, post: PostId, except: ReferralId) -> bool {
+    let takes = |(id, r): (&ReferralId, &ReferralState)| {
+        *id != except && r.receiver == post && r.stage == Stage::Accepted
+    };
+    let handed_over =
+        |h: &crate::handoff::HandoffState| h.outgoing == post && h.stage == crate::handoff::Stage::Completed;
+    state.referrals.iter().any(takes) || state.handoffs.values().any(handed_over)
+}
+
+/// Whether the post is a receiver for a reason that no referral ends: it opened the case, or handed it over.
+fn receives_anyway(state: &CaseState, post: PostId) -> bool {
+    let brought_in = |r: &ReferralState| r.receiver == post && r.stage == Stage::Accepted && r.brought_in;
+    let relations = state.circle.relations.get(&post);
+    relations.is_some_and(|all| all.contains(&Relation::Receiver))
+        && !state.referrals.values().any(brought_in)
+}
+
+/// Ends what the post was in the circle through this referral alone.
+fn part(doing: Doing, state: &CaseState, id: ReferralId, referral: &ReferralState) -> Doing {
+    let post = referral.receiver;
+    let asked_beside = asks_beside(state, post, Some(id)) || crate::handoff::asks(state, post);
+    match referral.stage {
+        Stage::Submitted | Stage::Acknowledged if !asked_beside => doing.leaves(post, Relation::Asked),
+        Stage::Accepted if referral.brought_in && !receives_beside(state, post, id) => {
+            doing.leaves(post, Relation::Receiver)
+        }
+        _ => doing,
+    }
+}
+
+/// Ends every duty about the referral that the filter names.
+fn end_duties(
+    doing: Doing,
+    id: ReferralId,
+    referral: &ReferralState,
+    which: impl Fn(DutyKind) -> bool,
+) -> Doing {
+    let all = referral.duties.iter().filter(|(kind, _)| which(*kind));
+    all.fold(doing, |doing, (kind, owner)| doing.ends(*kind, id.0, *owner))
+}
+
+/// The referral in its new state, listed by the posts.
+fn listed(case: CaseId, id: ReferralId, stage: Stage, posts: impl IntoIterator<Item = PostId>) -> Doing {
+    Doing::of(case).item(ItemKind::ItemReferral, id.0, stage.code(), posts)
+}
+
+/// The municipality's intake posts of a case, of which there is one.
+fn wards(state: &CaseState) -> impl Iterator<Item = PostId> {
+    state.circle.relations.iter().filter(|(_, all)| all.contains(&Relation::Ward)).map(|(post, _)| *post)
+}
+
+/// A referral that the command may be about, if the caller may know of it and it is the caller's to act.
+///
+/// Errors: `NOT_FOUND`, unknown and foreign alike; `NOT_YOUR_PART`; `STALE_ETAG`.
+fn find<'s>(
+    state: &'s CaseState,
+    id: Option<Uuid>,
+    context: Option<&CommandContext>,
+    given: &Given<'_>,
+    right: impl Fn(&ReferralState) -> bool,
+) -> Result<(ReferralId, &'s ReferralState), Refusal> {
+    let me = given.actor.post;
+    let id = ReferralId(id.unwrap_or_default());
+    let referral = state.referrals.get(&id).ok_or(Reason::NotFound)?;
+    let party = me == referral.sender || me == referral.receiver || referral.decliners.contains(&me);
+    if !party && !state.circle.is_member(me) {
+        return Err(Reason::NotFound.into());
+    }
+    if !right(referral) {
+        return Err(Reason::NotYourPart.into());
+    }
+    check_etag(context, id.0, referral.revision)?;
+    Ok((id, referral))
+}
+
+/// Checks that hold for every command about a referral.
+fn checked(referral_id: &str) -> (Checks, Option<Uuid>) {
+    let mut checks = Checks::default();
+    let id = crate::fields::id(&mut checks, "referral_id", referral_id);
+    (checks, id)
+}
+
+/// Folds one event of the case's stream; events of other contexts are passed over. Never fails.
+pub fn evolve(state: &mut CaseState, recorded: &Recorded) {
+    match &recorded.event {
+        // Its header lists the referral that opens the case, where one does.
+        Event::CaseOpened(_) => {
+            let items = recorded.header.effects.iter().flat_map(|effects| &effects.items);
+            let mut referrals = items.filter(|item| item.kind() == ItemKind::ItemReferral);
+            state.opened_by = referrals.next().map(|item| ReferralId::trusted(&item.item_id));
+        }
+        Event::ReferralSubmitted(e) => {
+            let receiver = PostId::trusted(&e.to_post_id);
+            let referral = ReferralState {
+                case: CaseId::trusted(&e.case_id),
+                sender: PostId::trusted(&e.from_post_id),
+                receiver,
+                stage: Stage::Submitted,
+                brought_in: false,
+                decliners: BTreeSet::new(),
+                duties: BTreeSet::new(),
+                revision: revision(receiver, Stage::Submitted),
+            };
+            state.referrals.insert(ReferralId::trusted(&e.referral_id), referral);
+        }
+        Event::ReferralAcknowledged(e) => step(state, &e.referral_id, |r| r.stage = Stage::Acknowledged),
+        Event::ReferralAccepted(e) => {
+            let mut joining = recorded.header.effects.iter().flat_map(|effects| &effects.circle);
+            let joins = joining.any(|c| !c.ends && c.relation() == Relation::Receiver);
+            step(state, &e.referral_id, |r| {
+                r.stage = Stage::Accepted;
+                r.brought_in = joins;
+            });
+        }
+        Event::ReferralDeclined(e) => step(state, &e.referral_id, |r| {
+            r.stage = Stage::NeedsRouting;
+            r.decliners.insert(r.receiver);
+        }),
+        Event::ReferralRerouted(e) => step(state, &e.referral_id, |r| {
+            r.stage = Stage::Submitted;
+            r.receiver = PostId::trusted(&e.to_post_id);
+            r.decliners.remove(&r.receiver);
+        }),
+        Event::ReferralWithdrawn(e) => step(state, &e.referral_id, |r| r.stage = Stage::Closed),
+        _ => {}
+    }
+    let duties = recorded.header.effects.iter().flat_map(|effects| &effects.duties);
+    for duty in duties {
+        if let Some(referral) = state.referrals.get_mut(&ReferralId::trusted(&duty.subject_id)) {
+            let owed = (duty.kind(), PostId::trusted(&duty.owner_post_id));
+            if duty.ends {
+                referral.duties.remove(&owed)
+            } else {
+                referral.duties.insert(owed)
+            };
+        }
+    }
+}
+
+fn step(state: &mut CaseState, id: &str, change: impl FnOnce(&mut ReferralState)) {
+    if let Some(referral) = state.referrals.get_mut(&ReferralId::trusted(id)) {
+        change(referral);
+        referral.revision = revision(referral.receiver, referral.stage);
+    }
+}

@@ -1,0 +1,298 @@
+//! Keeping the directory: agencies, posts, holders, calendars, and each municipality's rules.
+//!
+//! The state of these decisions is the directory itself, looked at through [`Look`](crate::decision::Look), so that
+//! the versions they rest on are noted. Nobody's name is kept here: holders are opaque subjects of the issuer.
+
+use std::collections::BTreeSet;
+
+use tasuki_contract::directory::v1 as pb;
+use uuid::Uuid;
+
+use crate::calendar::CalendarPart;
+use crate::codes::Table;
+use crate::decision::{Decided, Decision, Given, Kind, StreamRef};
+use crate::directory::Directory;
+use crate::effects::Doing;
+use crate::ids::{AgencyId, PostId, municipality_stream};
+use crate::refusal::{Checks, Reason, Refusal, Violation};
+use crate::{days, fields, visibility};
+
+const HOLDERS_MAX: usize = 50;
+const SUBJECT_CHARS_MAX: usize = 200;
+const CLOSED_SPANS_MAX: usize = 50;
+const KINDS_MAX: usize = 60;
+
+fn operator(given: &Given<'_>) -> Result<(), Refusal> {
+    if given.actor.operator { Ok(()) } else { Err(Reason::OperatorOnly.into()) }
+}
+
+fn stream(kind: Kind, id: Uuid) -> StreamRef {
+    StreamRef { kind, id }
+}
+
+fn directory<'a>(given: &Given<'a>, kind: Kind, id: Uuid) -> &'a Directory {
+    given.directory.noting(stream(kind, id))
+}
+
+fn decided(kind: Kind, id: Uuid, event: impl Into<tasuki_contract::Event>) -> Decided {
+    Doing::outside_cases().by(stream(kind, id), event)
+}
+
+/// What an event about the thing decides, with its revision: the version that its stream then has.
+fn decision<R>(given: &Given<'_>, kind: Kind, id: Uuid, events: Vec<Decided>, reply: R) -> Decision<R> {
+    let version = directory(given, kind, id).version(stream(kind, id));
+    let revision = version + events.len() as u64;
+    Decision { events, reply, item: Some((id, revision)) }
+}
+
+/// Registers an agency under the caller's id or a fresh one. Caller: operator.
+///
+/// Errors: malformed fields, `OPERATOR_ONLY`, `ALREADY_EXISTS`.
+pub fn register_agency(
+    request: &pb::RegisterAgencyRequest,
+    given: &mut Given<'_>,
+) -> Result<Decision<AgencyId>, Refusal> {
+    operator(given)?;
+    let mut checks = Checks::default();
+    let chosen = fields::optional_id(&mut checks, "agency_id", &request.agency_id);
+    fields::code(&mut checks, "kind", &[Table::AgencyKind], &request.kind);
+    fields::text(&mut checks, "name_ja", &request.name_ja, fields::LABEL_CHARS_MAX);
+    fields::text(&mut checks, "name_en", &request.name_en, fields::LABEL_CHARS_MAX);
+    let code = &request.municipality_code;
+    fields::municipality(&mut checks, "municipality_code", code);
+    fields::at_most(&mut checks, "telephone", &request.telephone, fields::TELEPHONE_CHARS_MAX);
+    let family = request.kind == crate::consent::FAMILY_KIND;
+    // The directory is open to every agency; a family's telephone is not.
+    checks.require(!family || request.telephone.is_empty(), "telephone", Violation::NOT_ALLOWED);
+    checks.done()?;
+
+    let id = AgencyId(chosen.unwrap_or_else(|| given.ids.fresh()));
+    if directory(given, Kind::Agency, id.0).agencies.contains_key(&id) {
+        return Err(Reason::AlreadyExists.into());
+    }
+    let event = pb::AgencyRegistered {
+        agency_id: id.into(),
+        kind: request.kind.clone(),
+        name_ja: request.name_ja.clone(),
+        name_en: request.name_en.clone(),
+        municipality_code: code.clone(),
+        telephone: request.telephone.clone(),
+    };
+    Ok(decision(given, Kind::Agency, id.0, vec![decided(Kind::Agency, id.0, event)], id))
+}
+
+/// Sets an agency's calendar. Caller: operator, or a post of the agency.
+///
+/// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_AGENCY`, `STALE_ETAG`.
+pub fn set_calendar(
+    request: &pb::SetCalendarRequest,
+    given: &mut Given<'_>,
+) -> Result<Decision<()>, Refusal> {
+    let mut checks = Checks::default();
+    let id = fields::id(&mut checks, "agency_id", &request.agency_id).map(AgencyId);
+    match &request.calendar {
+        None => checks.require(false, "calendar", Violation::MISSING),
+        Some(calendar) => check_calendar(&mut checks, calendar),
+    }
+    checks.done()?;
+    let id = id.unwrap_or(AgencyId(Uuid::nil()));
+    if given.actor.agency != id {
+        operator(given)?;
+    }
+    let directory = directory(given, Kind::Agency, id.0);
+    directory.agencies.get(&id).ok_or(Reason::UnknownAgency)?;
+    let version = directory.version(stream(Kind::Agency, id.0));
+    crate::decision::check_etag(request.context.as_ref(), id.0, version)?;
+    let event = pb::CalendarSet { agency_id: id.into(), calendar: request.calendar.clone() };
+    Ok(decision(given, Kind::Agency, id.0, vec![decided(Kind::Agency, id.0, event)], ()))
+}
+
+fn check_calendar(checks: &mut Checks, calendar: &pb::Calendar) {
+    let path = |part: &str| format!("calendar.{part}");
+    checks.require(!calendar.open_weekdays.is_empty(), path("open_weekdays"), Violation::MISSING);
+    fields::no_repeats(checks, &path("open_weekdays"), &calendar.open_weekdays, 7);
+    for (i, weekday) in calendar.open_weekdays.iter().enumerate().take(7) {
+        let known = (1..=7).contains(weekday);
+        checks.require(known, format!("calendar.open_weekdays[{i}]"), Violation::OUT_OF_RANGE);
+    }
+    let hours =
+        0 <= calendar.opens_min && calendar.opens_min < calendar.closes_min && calendar.closes_min <= 24 * 60;
+    checks.require(hours, path("closes_min"), Violation::OUT_OF_RANGE);
+    fields::no_repeats(checks, &path("closed_yearly"), &calendar.closed_yearly, CLOSED_SPANS_MAX);
+    for (i, span) in calendar.closed_yearly.iter().enumerate().take(CLOSED_SPANS_MAX) {
+        // One span at a time with hours that hold, so that the refusal names the span.
+        let alone = pb::Calendar {
+            open_weekdays: vec![1],
+            opens_min: 0,
+            closes_min: 60,
+            closed_on_national_holidays: false,
+            closed_yearly: vec![span.clone()],
+        };
+        let refused = days::calendar(&alone).is_err_and(|e| e.0 == CalendarPart::ClosedRanges);
+        let yearly = span.len() == "12-29/01-03".len();
+        checks.require(!refused && yearly, format!("calendar.closed_yearly[{i}]"), Violation::BAD_DATE);
+    }
+}
+
+/// Creates a post of an agency, with its first holders. Caller: operator.
+///
+/// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_AGENCY`, `ALREADY_EXISTS`.
+pub fn create_post(
+    request: &pb::CreatePostRequest,
+    given: &mut Given<'_>,
+) -> Result<Decision<PostId>, Refusal> {
+    operator(given)?;
+    let mut checks = Checks::default();
+    let chosen = fields::optional_id(&mut checks, "post_id", &request.post_id);
+    let agency = fields::id(&mut checks, "agency_id", &request.agency_id).map(AgencyId);
+    fields::text(&mut checks, "label_ja", &request.label_ja, fields::LABEL_CHARS_MAX);
+    fields::text(&mut checks, "label_en", &request.label_en, fields::LABEL_CHARS_MAX);
+    check_holders(&mut checks, &request.holder_subjects);
+    checks.done()?;
+
+    let agency = agency.unwrap_or(AgencyId(Uuid::nil()));
+    directory(given, Kind::Agency, agency.0).agencies.get(&agency).ok_or(Reason::UnknownAgency)?;
+    let id = PostId(chosen.unwrap_or_else(|| given.ids.fresh()));
+    if directory(given, Kind::Post, id.0).posts.contains_key(&id) {
+        return Err(Reason::AlreadyExists.into());
+    }
+    let created = pb::PostCreated {
+        post_id: id.into(),
+        agency_id: agency.into(),
+        label_ja: request.label_ja.clone(),
+        label_en: request.label_en.clone(),
+    };
+    let mut events = vec![decided(Kind::Post, id.0, created)];
+    if !request.holder_subjects.is_empty() {
+        events.push(decided(Kind::Post, id.0, holders(id, &request.holder_subjects)));
+    }
+    Ok(decision(given, Kind::Post, id.0, events, id))
+}
+
+fn check_holders(checks: &mut Checks, subjects: &[String]) {
+    fields::no_repeats(checks, "holder_subjects", subjects, HOLDERS_MAX);
+    for (i, subject) in subjects.iter().enumerate().take(HOLDERS_MAX) {
+        fields::text(checks, &format!("holder_subjects[{i}]"), subject, SUBJECT_CHARS_MAX);
+    }
+}
+
+fn holders(id: PostId, subjects: &[String]) -> pb::PostHolderChanged {
+    pb::PostHolderChanged { post_id: id.into(), holder_subjects: subjects.to_vec() }
+}
+
+/// Says who holds a post from now on; an empty list leaves it vacant. Caller: operator.
+///
+/// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_POST`, `POST_RETIRED`, `STALE_ETAG`.
+pub fn change_holders(
+    request: &pb::ChangeHoldersRequest,
+    given: &mut Given<'_>,
+) -> Result<Decision<()>, Refusal> {
+    operator(given)?;
+    let mut checks = Checks::default();
+    let id = fields::id(&mut checks, "post_id", &request.post_id);
+    check_holders(&mut checks, &request.holder_subjects);
+    checks.done()?;
+    let id = active(given, id, request.context.as_ref())?;
+    let event = holders(id, &request.holder_subjects);
+    Ok(decision(given, Kind::Post, id.0, vec![decided(Kind::Post, id.0, event)], ()))
+}
+
+/// Retires a post that is responsible for no case. Caller: operator.
+///
+/// `cases_led` is the number of open cases that the post leads, counted by the caller at the versions it relies on.
+/// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_POST`, `POST_RETIRED`, `STALE_ETAG`, `POST_HAS_CASES`;
+/// `WRONG_STATE` of the intake post of a municipality, which every case there falls back to.
+pub fn retire_post(
+    request: &pb::RetirePostRequest,
+    cases_led: u64,
+    given: &mut Given<'_>,
+) -> Result<Decision<()>, Refusal> {
+    operator(given)?;
+    let mut checks = Checks::default();
+    let id = fields::id(&mut checks, "post_id", &request.post_id);
+    checks.done()?;
+    let id = active(given, id, request.context.as_ref())?;
+    if cases_led > 0 {
+        return Err(Reason::PostHasCases.into());
+    }
+    // Every municipality is noted, and the one that the post's agency works in before it has rules: one that makes
+    // this the intake post at the same time changes a version that this decision relies on.
+    let directory = directory(given, Kind::Post, id.0);
+    let own = directory.agency_of(id).map(|agency| agency.municipality_code.as_str());
+    for code in directory.municipalities.keys().map(String::as_str).chain(own) {
+        given.directory.noting(stream(Kind::Municipality, municipality_stream(code)));
+    }
+    if directory.municipalities.values().any(|rules| rules.intake_post == id) {
+        return Err(Reason::WrongState.into());
+    }
+    let event = pb::PostRetired { post_id: id.into() };
+    Ok(decision(given, Kind::Post, id.0, vec![decided(Kind::Post, id.0, event)], ()))
+}
+
+fn active(
+    given: &Given<'_>,
+    id: Option<Uuid>,
+    context: Option<&tasuki_contract::common::v1::CommandContext>,
+) -> Result<PostId, Refusal> {
+    let id = PostId(id.unwrap_or_default());
+    given.directory.active_post(id)?;
+    let version = directory(given, Kind::Post, id.0).version(stream(Kind::Post, id.0));
+    crate::decision::check_etag(context, id.0, version)?;
+    Ok(id)
+}
+
+/// Sets a municipality's intake post and the kinds that may lead there. Caller: operator.
+///
+/// Without kinds, the dictionary's default holds. A kind that may lead once may lead for good: cases may rest on it.
+/// Another intake post is for the cases to come: the present ones keep their responsible post and their ward's.
+/// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_POST`, `POST_RETIRED`, `STALE_ETAG`; `MAY_NOT_LEAD` of the
+/// intake post, `WRONG_STATE` when a kind would be taken out.
+pub fn configure_municipality(
+    request: &pb::ConfigureMunicipalityRequest,
+    given: &mut Given<'_>,
+) -> Result<Decision<()>, Refusal> {
+    operator(given)?;
+    let mut checks = Checks::default();
+    let code = &request.municipality_code;
+    fields::municipality(&mut checks, "municipality_code", code);
+    let intake = fields::id(&mut checks, "intake_post_id", &request.intake_post_id).map(PostId);
+    fields::no_repeats(&mut checks, "kinds_that_may_lead", &request.kinds_that_may_lead, KINDS_MAX);
+    for (i, kind) in request.kinds_that_may_lead.iter().enumerate().take(KINDS_MAX) {
+        let path = format!("kinds_that_may_lead[{i}]");
+        fields::code(&mut checks, &path, &[Table::AgencyKind], kind);
+        // A family is never made responsible for its own case by an office.
+        checks.require(kind != crate::consent::FAMILY_KIND, path, Violation::NOT_ALLOWED);
+    }
+    checks.done()?;
+
+    let intake = intake.unwrap_or(crate::circle::NOBODY);
+    let (_, agency) = given.directory.active_post(intake)?;
+    let kinds = match request.kinds_that_may_lead.as_slice() {
+        [] => visibility::kinds_that_may_lead().to_vec(),
+        kinds => kinds.to_vec(),
+    };
+    if !kinds.contains(&agency.kind) {
+        return Err(Reason::MayNotLead.into());
+    }
+    let id = municipality_stream(code);
+    let directory = directory(given, Kind::Municipality, id);
+    let version = directory.version(stream(Kind::Municipality, id));
+    crate::decision::check_etag(request.context.as_ref(), id, version)?;
+    let before = directory.municipalities.get(code).map(|rules| &rules.kinds_that_may_lead);
+    let after: BTreeSet<String> = kinds.iter().cloned().collect();
+    if before.is_some_and(|before| !before.is_subset(&after)) {
+        return Err(Reason::WrongState.into());
+    }
+    let event = pb::MunicipalityConfigured {
+        municipality_id: id.to_string(),
+        municipality_code: code.clone(),
+        intake_post_id: intake.into(),
+        kinds_that_may_lead: kinds,
+    };
+    let events = vec![decided(Kind::Municipality, id, event)];
+    Ok(decision(given, Kind::Municipality, id, events, ()))
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -1,0 +1,379 @@
+//! Appending: seal, queue, share a transaction with others, answer each on its own.
+//!
+//! A caller hands over events with their headers; this file seals them and puts them into a bounded queue. One task
+//! drains the queue without a timer and commits what it finds together (see `batch`): holding the log's lock per
+//! command costs an order of magnitude. A lost reply of COMMIT is resolved by the request ids: the batch is run
+//! again, and what was committed answers as it did.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use prost::Message as _;
+use tasuki_contract::event::v1::{Header, PartInfo};
+use tasuki_contract::{Event, SealedPart};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::batch::{Batch, Outcome};
+use crate::db::Database;
+use crate::error::{AppendError, LogError};
+use crate::keyring::Keyring;
+use crate::seal::{AES_256_GCM_RANDOM_NONCE, DataKey, NewKey, Sealer};
+
+/// A stream, with the version that the decision saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Its id.
+    pub id: Uuid,
+    /// The version that was seen; 0: no such stream.
+    pub version: u64,
+}
+
+/// An event to append.
+#[derive(Debug)]
+pub struct NewEvent {
+    /// Complete but for `open_payload` and `parts`, which are filled in here.
+    pub header: Header,
+    /// The whole event.
+    pub event: Event,
+}
+
+/// One command's worth of events: all of them are appended, or none.
+#[derive(Debug)]
+pub struct Append {
+    /// The agency whose request it is.
+    pub agency: Uuid,
+    /// Unique within the agency.
+    pub request_id: String,
+    /// Keyed digest of method and request.
+    pub digest: Vec<u8>,
+    /// The events; of each stream contiguous from the version after the one that was seen.
+    pub events: Vec<NewEvent>,
+    /// Streams that the decision relied on and does not change: checked, not bumped.
+    pub relied_on: Vec<Stream>,
+    /// Cases whose disclosure epoch grows.
+    pub disclosures: Vec<Uuid>,
+    /// What a retry gets again. Opaque ids only: it is stored in the clear.
+    pub reply: Vec<u8>,
+    /// Takes the reserved lane: withdrawal, break-glass, deadlines.
+    pub urgent: bool,
+}
+
+/// What was appended, now or by an earlier try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Position of the first event.
+    pub first_position: u64,
+    /// Position of the last event.
+    pub last_position: u64,
+    /// When, in microseconds since 1970-01-01 UTC.
+    pub recorded_at_us: i64,
+    /// The reply of the request, of the first try where this is a retry.
+    pub reply: Vec<u8>,
+    /// True when an earlier try had appended it.
+    pub replayed: bool,
+}
+
+/// Bounds of the writer.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterOptions {
+    /// Commands that may wait; more are refused at once.
+    pub queue_max: usize,
+    /// Commands that share one transaction at most.
+    pub batch_max: usize,
+    /// How long a command may wait for a database that is away.
+    pub patience: Duration,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self { queue_max: 2_048, batch_max: 512, patience: Duration::from_secs(15) }
+    }
+}
+
+/// A sealed command, ready for the transaction.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub agency: Uuid,
+    pub request_id: String,
+    pub digest: Vec<u8>,
+    pub rows: Vec<PreparedRow>,
+    pub relied_on: Vec<Stream>,
+    pub keys: Vec<NewKey>,
+    /// Things that the events name, with the stream of each: kept for those that begin here.
+    pub items: Vec<(Uuid, Uuid)>,
+    /// Cases that get a responsible post, with that post.
+    pub leads: Vec<(Uuid, Uuid)>,
+    /// Posts that must be responsible for no case: those that retire.
+    pub unled: Vec<Uuid>,
+    pub disclosures: Vec<Uuid>,
+    pub reply: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PreparedRow {
+    pub stream_kind: i16,
+    pub stream_id: Uuid,
+    pub version: u64,
+    pub event_id: Uuid,
+    pub header: Vec<u8>,
+    pub parts: Vec<u8>,
+}
+
+struct Job {
+    prepared: Prepared,
+    answer: oneshot::Sender<Result<Outcome, AppendError>>,
+}
+
+/// Appends for one process. Cheap to clone; the task ends with the last clone.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    normal: mpsc::Sender<Job>,
+    urgent: mpsc::Sender<Job>,
+    sealer: Sealer,
+    head: watch::Receiver<u64>,
+    database: Database,
+}
+
+impl Writer {
+    /// Starts the writing task; it connects when the first command comes.
+    pub fn start(database: Database, keyring: Keyring, sealer: Sealer, options: WriterOptions) -> Self {
+        let (normal, normal_jobs) = mpsc::channel(options.queue_max);
+        let (urgent, urgent_jobs) = mpsc::channel(options.queue_max);
+        let (head_sender, head) = watch::channel(0);
+        let task = Task {
+            batch: Batch::new(database.clone(), keyring),
+            normal: normal_jobs,
+            urgent: urgent_jobs,
+            head: head_sender,
+            options,
+        };
+        tokio::spawn(task.run());
+        Self { normal, urgent, sealer, head, database }
+    }
+
+    /// The last position that this process has committed: a hint for whoever follows the log.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.clone()
+    }
+
+    /// Appends all events of a command, or finds that an earlier try did.
+    ///
+    /// Errors: `Conflict` when a stream moved on, `RequestReused`, `Overloaded`, and faults; after a fault the same
+    /// request id tells whether it was appended.
+    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let started = Instant::now();
+        let urgent = append.urgent;
+        let (prepared, keys) = self.prepare(append).await?;
+        let (answer, answered) = oneshot::channel();
+        let lane = if urgent { &self.urgent } else { &self.normal };
+        lane.try_send(Job { prepared, answer }).map_err(|_| AppendError::Overloaded)?;
+        let span = tracing::info_span!("append");
+        let outcome = answered.instrument(span).await.map_err(|_| LogError::Unavailable)??;
+        let appended = match outcome {
+            Outcome::Done(appended) => appended,
+            Outcome::Conflict => return Err(AppendError::Conflict),
+            Outcome::RequestReused => return Err(AppendError::RequestReused),
+        };
+        if !appended.replayed {
+            self.sealer.remember(keys);
+        }
+        tasuki_telemetry::metrics().append_done(started.elapsed());
+        Ok(appended)
+    }
+
+    /// The answer of a request that was appended before, if it was.
+    ///
+    /// For a decision that is refused: the refusal may be the echo of its own first try.
+    pub async fn replay(
+        &self,
+        agency: Uuid,
+        request_id: &str,
+        digest: &[u8],
+    ) -> Result<Option<Appended>, AppendError> {
+        let client = self.database.get().await?;
+        let statement = client
+            .prepare_cached(
+                "SELECT digest, first_position, events, recorded_at, reply FROM log.requests \
+                 WHERE agency_id = $1 AND request_id = $2",
+            )
+            .await
+            .map_err(LogError::from)?;
+        let row = client.query_opt(&statement, &[&agency, &request_id]).await.map_err(LogError::from)?;
+        let Some(row) = row else { return Ok(None) };
+        if row.get::<_, &[u8]>(0) != digest {
+            return Err(AppendError::RequestReused);
+        }
+        Ok(Some(crate::batch::replayed(row.get(1), row.get(2), row.get(3), row.get(4))))
+    }
+
+    async fn prepare(&self, append: Append) -> Result<(Prepared, Vec<(Uuid, i16, DataKey)>), LogError> {
+        let mut fresh: HashMap<(Uuid, i16), DataKey> = HashMap::new();
+        let mut keys = Vec::new();
+        let (mut items, mut leads, mut unled) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rows = Vec::with_capacity(append.events.len());
+        for NewEvent { mut header, event } in append.events {
+            let stream_id = id(&header.stream_id);
+            let agency = id(&header.agency_id);
+            header.open_payload = event.open_payload();
+            for item in header.effects.iter().flat_map(|e| &e.items) {
+                items.push((id(&item.item_id), stream_id));
+            }
+            for lead in header.effects.iter().flat_map(|e| &e.leads) {
+                leads.push((id(&lead.case_id), id(&lead.post_id)));
+            }
+            if let Event::PostRetired(retired) = &event {
+                unled.push(id(&retired.post_id));
+            }
+            let mut sealing = Vec::new();
+            for (part, scope) in [(SealedPart::Stream, stream_id), (SealedPart::OwnAgency, agency)] {
+                let plain = event.sealed_payload(part);
+                if plain.is_empty() {
+                    continue;
+                }
+                let at = (scope, part as i16);
+                let key = match fresh.get(&at) {
+                    Some(key) => key.clone(),
+                    // A stream that begins here has no key to look for.
+                    None => match self.existing_key(&header, scope, part).await? {
+                        Some(key) => key,
+                        None => {
+                            let (key, new) = self.sealer.new_key(scope, part)?;
+                            keys.push(new);
+                            fresh.insert(at, key.clone());
+                            key
+                        }
+                    },
+                };
+                header.parts.push(PartInfo {
+                    part: part as i32,
+                    key_id: key.key_id.to_string(),
+                    algorithm: AES_256_GCM_RANDOM_NONCE,
+                });
+                sealing.push((key, plain));
+            }
+            let bytes = header.encode_to_vec();
+            let mut parts = Vec::new();
+            for (key, plain) in sealing {
+                let sealed = self.sealer.seal(&key, &bytes, &plain)?;
+                parts.extend_from_slice(&(sealed.len() as u32).to_be_bytes());
+                parts.extend_from_slice(&sealed);
+            }
+            rows.push(PreparedRow {
+                stream_kind: header.stream_kind as i16,
+                stream_id,
+                version: header.version,
+                event_id: id(&header.event_id),
+                header: bytes,
+                parts,
+            });
+        }
+        let prepared = Prepared {
+            agency: append.agency,
+            request_id: append.request_id,
+            digest: append.digest,
+            rows,
+            relied_on: append.relied_on,
+            keys,
+            items,
+            leads,
+            unled,
+            disclosures: append.disclosures,
+            reply: append.reply,
+        };
+        Ok((prepared, fresh.into_iter().map(|((scope, part), key)| (scope, part, key)).collect()))
+    }
+
+    async fn existing_key(
+        &self,
+        header: &Header,
+        scope: Uuid,
+        part: SealedPart,
+    ) -> Result<Option<DataKey>, LogError> {
+        if part == SealedPart::Stream && header.version == 1 {
+            return Ok(None);
+        }
+        self.sealer.key_of(scope, part).await
+    }
+}
+
+fn id(text: &str) -> Uuid {
+    Uuid::try_parse(text).unwrap_or_default()
+}
+
+struct Task {
+    batch: Batch,
+    normal: mpsc::Receiver<Job>,
+    urgent: mpsc::Receiver<Job>,
+    head: watch::Sender<u64>,
+    options: WriterOptions,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                Some(job) = self.urgent.recv() => job,
+                Some(job) = self.normal.recv() => job,
+                else => return,
+            };
+            let mut jobs = vec![first];
+            while jobs.len() < self.options.batch_max {
+                match self.urgent.try_recv().or_else(|_| self.normal.try_recv()) {
+                    Ok(job) => jobs.push(job),
+                    Err(_) => break,
+                }
+            }
+            self.commit(jobs).await;
+        }
+    }
+
+    /// Commits the jobs together; where the database refuses a batch as a whole, its halves.
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        let deadline = Instant::now() + self.options.patience;
+        let mut stack = vec![jobs];
+        while let Some(mut jobs) = stack.pop() {
+            let prepared: Vec<&Prepared> = jobs.iter().map(|j| &j.prepared).collect();
+            match self.batch.commit(&prepared, deadline).await {
+                Ok(outcomes) => {
+                    let mut last = None;
+                    for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                        if let Outcome::Done(appended) = &outcome {
+                            last = last.max(Some(appended.last_position));
+                        }
+                        // A caller that went away does not mind.
+                        let _ = job.answer.send(Ok(outcome));
+                    }
+                    if let Some(last) = last {
+                        self.head.send_if_modified(|head| {
+                            let further = last > *head;
+                            *head = last.max(*head);
+                            further
+                        });
+                    }
+                }
+                Err(LogError::Database(why)) if jobs.len() > 1 => {
+                    tracing::warn!(%why, jobs = jobs.len(), "batch refused, trying its halves");
+                    let second = jobs.split_off(jobs.len() / 2);
+                    stack.push(second);
+                    stack.push(jobs);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, jobs = jobs.len(), "append failed");
+                    for job in jobs {
+                        let again = match &error {
+                            LogError::Database(why) => LogError::Database(why.clone()),
+                            LogError::NotDurable { setting, value } => {
+                                LogError::NotDurable { setting, value: value.clone() }
+                            }
+                            _ => LogError::Unavailable,
+                        };
+                        let _ = job.answer.send(Err(again.into()));
+                    }
+                }
+            }
+        }
+    }
+}

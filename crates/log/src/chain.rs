@@ -1,0 +1,42 @@
+//! The hash chain and its signed heads.
+
+use ring::digest::{Context, SHA256};
+
+/// The hash before the first row.
+pub(crate) const GENESIS: [u8; 32] = [0; 32];
+
+/// The hash of a row: the previous row's hash and everything in this one, each piece with its length.
+///
+/// `epoch`, `position` and `recorded_at_us` are known only inside the append, so they are no part of what seals a
+/// part; here they are bound to it.
+pub(crate) fn row_hash(
+    previous: &[u8],
+    position: u64,
+    epoch: u64,
+    recorded_at_us: i64,
+    header: &[u8],
+    parts: &[u8],
+) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(b"tasuki row 1");
+    context.update(previous);
+    context.update(&position.to_be_bytes());
+    context.update(&epoch.to_be_bytes());
+    context.update(&recorded_at_us.to_be_bytes());
+    context.update(&(header.len() as u64).to_be_bytes());
+    context.update(header);
+    context.update(&(parts.len() as u64).to_be_bytes());
+    context.update(parts);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+/// What is signed of a head.
+pub(crate) fn head_message(position: u64, epoch: u64, hash: &[u8]) -> Vec<u8> {
+    let mut message = b"tasuki head 1".to_vec();
+    message.extend_from_slice(&position.to_be_bytes());
+    message.extend_from_slice(&epoch.to_be_bytes());
+    message.extend_from_slice(hash);
+    message
+}

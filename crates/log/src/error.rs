@@ -1,0 +1,72 @@
+//! What can go wrong, as the three kinds that callers treat differently.
+
+/// A fault of the infrastructure. Never personal data, never a statement's parameters.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// PostgreSQL did not do it.
+    #[error("database: {0}")]
+    Database(String),
+    /// No connection within the time allowed.
+    #[error("database unavailable")]
+    Unavailable,
+    /// The server does not promise durability.
+    #[error("{setting} is {value}, but a durable log needs it on")]
+    NotDurable {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A header or envelope that this binary cannot read.
+    #[error("unreadable header at position {position}")]
+    UnreadableHeader {
+        /// Where.
+        position: u64,
+    },
+    /// A sealed part does not open: another key, or altered bytes.
+    #[error("sealed part of event {event_id} does not open")]
+    Unopenable {
+        /// Which event.
+        event_id: String,
+    },
+    /// Key material is missing or malformed.
+    #[error("keys: {0}")]
+    Keys(String),
+}
+
+impl From<tokio_postgres::Error> for LogError {
+    fn from(e: tokio_postgres::Error) -> Self {
+        // The server's own message can quote values; its code and the constraint cannot.
+        match e.as_db_error() {
+            Some(db) => Self::Database(format!("{} {}", db.code().code(), db.constraint().unwrap_or("-"))),
+            None if e.is_closed() => Self::Unavailable,
+            None => Self::Database(e.to_string()),
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for LogError {
+    fn from(e: deadpool_postgres::PoolError) -> Self {
+        match e {
+            deadpool_postgres::PoolError::Backend(e) => e.into(),
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+/// Why an append did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// A stream moved on since it was read: load it again and decide again.
+    #[error("conflict")]
+    Conflict,
+    /// The request id was used with another request.
+    #[error("request id was used with another request")]
+    RequestReused,
+    /// The queue is full.
+    #[error("overloaded")]
+    Overloaded,
+    /// A fault; whether it was appended can be learned by trying again with the same request id.
+    #[error(transparent)]
+    Fault(#[from] LogError),
+}

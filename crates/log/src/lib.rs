@@ -1,0 +1,27 @@
+//! The log: the only writer of events, and the only place where sealed parts are opened.
+//!
+//! * [`Writer`] appends: group commit, versions, request ids, positions, the hash chain ([`append`]).
+//! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]).
+//! * [`Reader`] reads by position or stream ([`read`]); [`ReadRecords`] puts reads on record ([`reads`]).
+//! * [`verify`] walks the chain and finds the first bad row.
+//!
+//! It decides nothing, knows no NATS and no gRPC. PostgreSQL is the only truth: a cursor counts, a signal is a hint.
+
+pub mod append;
+mod batch;
+mod chain;
+mod db;
+mod error;
+pub mod keyring;
+pub mod read;
+pub mod reads;
+pub mod seal;
+pub mod verify;
+
+pub use append::{Append, Appended, NewEvent, Stream, Writer, WriterOptions};
+pub use db::{Database, migrate};
+pub use error::{AppendError, LogError};
+pub use keyring::Keyring;
+pub use read::{Reader, Record};
+pub use reads::{ReadEntry, ReadRecords};
+pub use seal::Sealer;

@@ -1,0 +1,185 @@
+//! What one post may read of one case on one day, before any single event is looked at.
+//!
+//! Inputs are the viewer, the circle and the day, nothing else: no content, no clock. Both a relation and a grant are
+//! needed beyond an own part; a family needs no grant to read about its own child.
+
+use std::sync::OnceLock;
+
+use tasuki_contract::DataClass;
+use tasuki_contract::event::v1::{Header, Relation};
+use tasuki_domain::circle::{Circle, Grant, Recipient};
+use tasuki_domain::ids::{AgencyId, GrantId, PostId};
+use tasuki_domain::visibility::{self, Condition, Level, ReaderGroup};
+
+use crate::class::{self, PERSONAL};
+use crate::event::EventAccess;
+
+/// Who looks: a post, its agency, and the kind of that agency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    /// The post.
+    pub post: PostId,
+    /// Its agency.
+    pub agency: AgencyId,
+    /// Kind of the agency, a code of the dictionary or `family`. An unknown kind reads its own part only.
+    pub kind: String,
+}
+
+impl Viewer {
+    /// The group as which the viewer reads; `None` reads its own part only.
+    pub fn group(&self) -> Option<ReaderGroup> {
+        visibility::reader_group(&self.kind)
+    }
+}
+
+/// What a viewer may read of a case on a day.
+#[derive(Clone, Debug)]
+pub struct Access<'a> {
+    pub(crate) viewer: &'a Viewer,
+    pub(crate) group: Option<ReaderGroup>,
+    circle: &'a Circle,
+    day: i32,
+    /// Stands in the circle for more than being asked.
+    pub(crate) member: bool,
+    /// Is asked, and stands in the circle for nothing else.
+    pub(crate) only_asked: bool,
+    family: bool,
+    pub(crate) partly_withheld: OnceLock<Vec<DataClass>>,
+}
+
+impl<'a> Access<'a> {
+    /// What the viewer may read of the case with this circle.
+    ///
+    /// Units: `day` is a day in Asia/Tokyo, counted from 1970-01-01. For what belongs to no case, an empty circle:
+    /// then there are only own parts.
+    pub fn new(viewer: &'a Viewer, circle: &'a Circle, day: i32) -> Self {
+        let group = viewer.group();
+        let member = circle.is_member(viewer.post);
+        let is = |relation| circle.relations.get(&viewer.post).is_some_and(|all| all.contains(&relation));
+        Self {
+            viewer,
+            group,
+            circle,
+            day,
+            member,
+            only_asked: !member && circle.has(viewer.post),
+            // A relation alone makes no guardian: the agency must be a family too.
+            family: is(Relation::Family) && group == Some(ReaderGroup::Fam),
+            partly_withheld: OnceLock::new(),
+        }
+    }
+
+    /// Whether the viewer stands in the circle at all; who does not learns nothing of the case but its own parts.
+    pub fn in_circle(&self) -> bool {
+        self.member || self.only_asked
+    }
+
+    /// What a member reads of a class by table and grants, own parts aside.
+    ///
+    /// `None` for all but members, for `SEALED`, and for everything that is no personal class.
+    pub fn class_level(&self, class: DataClass) -> Level {
+        let (true, Some(group)) = (self.member, self.group) else { return Level::None };
+        let Some(cell) = class::cell(class, group) else { return Level::None };
+        if class == DataClass::Sealed || !self.allowed(class, None) {
+            return Level::None;
+        }
+        let level = match cell.condition {
+            Some(condition) if !self.holds(condition, class) => {
+                // With a raised ceiling the level holds before the condition, without one nothing does.
+                if cell.ceiling > cell.level { cell.level } else { Level::None }
+            }
+            _ => cell.ceiling,
+        };
+        if level == Level::Own { Level::None } else { level }
+    }
+
+    /// Grants that cover the viewer today: those that a read relies on.
+    pub fn grants(&self) -> Vec<GrantId> {
+        self.covering().map(|(id, _)| *id).collect()
+    }
+
+    /// The lens for an event of this class.
+    ///
+    /// `is_party`: the event names the viewer's post as party. `is_author`: the viewer's agency recorded it.
+    pub fn event(&self, class: DataClass, is_party: bool, is_author: bool) -> EventAccess<'_> {
+        EventAccess::new(self, class, is_party, is_author)
+    }
+
+    /// The lens for the event of this header.
+    pub fn event_of(&self, header: &Header) -> EventAccess<'_> {
+        let me = |id: &String| PostId::trusted(id) == self.viewer.post;
+        let is_party = header.effects.as_ref().is_some_and(|e| e.party_post_ids.iter().any(me));
+        let is_author = AgencyId::trusted(&header.agency_id) == self.viewer.agency;
+        self.event(header.data_class(), is_party, is_author)
+    }
+
+    /// Classes that the card withholds in whole or in part, from viewer, circle and day alone.
+    pub fn withheld_classes(&self) -> Vec<DataClass> {
+        let partly = self.classes_with_withheld_keys();
+        let withheld = |c: &DataClass| self.class_level(*c) < Level::Full || partly.contains(c);
+        PERSONAL.into_iter().filter(withheld).collect()
+    }
+
+    /// Whether some grant allows the class, and the key of it where one is given.
+    ///
+    /// What is restricted needs a grant that names the post itself, from a family too.
+    pub(crate) fn allowed(&self, class: DataClass, key: Option<&str>) -> bool {
+        let restricted = class == DataClass::Restricted;
+        if self.family && !restricted {
+            return true;
+        }
+        self.covering().any(|(_, grant)| {
+            grant.classes.contains(&class)
+                && !key.is_some_and(|k| grant.excluded_keys.contains(k))
+                && (!restricted || self.names_post(grant))
+        })
+    }
+
+    /// Whether a grant that allows class and key names the viewer's post.
+    pub(crate) fn allowed_by_name(&self, class: DataClass, key: &str) -> bool {
+        self.covering().any(|(_, grant)| {
+            grant.classes.contains(&class) && !grant.excluded_keys.contains(key) && self.names_post(grant)
+        })
+    }
+
+    fn covering(&self) -> impl Iterator<Item = (&'a GrantId, &'a Grant)> {
+        let (viewer, day) = (self.viewer, self.day);
+        self.circle
+            .grants
+            .iter()
+            .filter(move |(_, g)| g.covers(viewer.post, viewer.agency, &viewer.kind, day))
+    }
+
+    fn names_post(&self, grant: &Grant) -> bool {
+        grant.recipients.contains(&Recipient::Post(self.viewer.post))
+    }
+
+    /// Whether the condition of a cell holds for a member with a grant.
+    ///
+    /// Hours and enrolment are not on record yet: who took the child up stands in for both. Decisions of a ward, a
+    /// family's version of minutes and de-identified data do not exist yet, so nothing depends on them.
+    fn holds(&self, condition: Condition, class: DataClass) -> bool {
+        let granted = |named: fn(&Self, &Grant) -> bool| {
+            self.covering().any(|(_, g)| g.classes.contains(&class) && named(self, g))
+        };
+        match condition {
+            Condition::AfterSubmit | Condition::OwnHours | Condition::Enrolled => self.member,
+            Condition::NamedPosts => granted(Self::names_post),
+            Condition::Consented => granted(|me, g| {
+                me.names_post(g) || g.recipients.contains(&Recipient::Agency(me.viewer.agency))
+            }),
+            // Own parts only, and being party decides those.
+            Condition::Attended => true,
+            Condition::FamilyVersion | Condition::WardDecision | Condition::DeIdentified => false,
+        }
+    }
+}
+
+/// How much a viewer learns of an event: whether it stands in the viewer's feed, and in which form.
+///
+/// [`Level::None`]: not at all. [`Level::Existence`]: that it happened. [`Level::Own`]: its open fields, to a post that
+/// was asked and is asked no more. Units: `day` as in [`Access::new`]. The event's author is not considered here: it
+/// is party or member like anybody else, and [`EventAccess`] gives it its own words back.
+pub fn event_level(viewer: &Viewer, circle: &Circle, day: i32, class: DataClass, is_party: bool) -> Level {
+    Access::new(viewer, circle, day).event(class, is_party, false).level()
+}

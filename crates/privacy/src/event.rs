@@ -1,0 +1,129 @@
+//! One event for one viewer: whether it is seen, what of it, and what is withheld from events of its type.
+//!
+//! The lens works field by field through the generated code of the contract; this file adds what the classes of
+//! fields cannot say: own parts, own words, and posts that are asked no more.
+
+use tasuki_contract::common::v1::Fact;
+use tasuki_contract::minutes::v1::Section;
+use tasuki_contract::{Classified as _, DataClass, Event, EventRule, FieldRule, Lens};
+use tasuki_domain::dictionary;
+use tasuki_domain::visibility::{self, Level};
+
+use crate::access::Access;
+use crate::class::PERSONAL;
+use crate::fact;
+
+/// Events that put a question before a post. Who no longer stands in the circle keeps its own answer of them only.
+const ASKING: [DataClass; 2] = [DataClass::ReferralState, DataClass::Handoff];
+
+/// Event types with passages that name their own class, so that any class may stand in them.
+pub(crate) const WITH_PASSAGES: [&str; 2] =
+    ["tasuki.minutes.v1.CaseMinutesDrafted", "tasuki.minutes.v1.MinutesDrafted"];
+
+/// What a viewer may read of events of one class.
+#[derive(Clone, Debug)]
+pub struct EventAccess<'a> {
+    access: &'a Access<'a>,
+    class: DataClass,
+    is_party: bool,
+    is_author: bool,
+}
+
+impl<'a> EventAccess<'a> {
+    pub(crate) fn new(access: &'a Access<'a>, class: DataClass, is_party: bool, is_author: bool) -> Self {
+        Self { access, class, is_party, is_author }
+    }
+
+    /// How much the viewer learns of the event itself. Events that are not personal stand in no feed.
+    pub fn level(&self) -> Level {
+        if PERSONAL.contains(&self.class) { self.class_level(self.class) } else { Level::None }
+    }
+
+    /// How much of a class the viewer reads inside the event.
+    pub fn class_level(&self, class: DataClass) -> Level {
+        if class == DataClass::Sealed || !PERSONAL.contains(&class) {
+            return Level::None;
+        }
+        if self.is_author {
+            return Level::Full;
+        }
+        if self.is_party && class == self.class {
+            let asked_no_more = ASKING.contains(&class) && !self.access.in_circle();
+            return if asked_no_more { Level::Own } else { Level::Full };
+        }
+        self.access.class_level(class)
+    }
+
+    /// How much the viewer reads of a fact of this key inside the event.
+    pub fn fact_level(&self, key: &str) -> Level {
+        let Some(field) = dictionary::field(key) else { return Level::None };
+        match field.class {
+            visibility::DataClass::Sealed | visibility::DataClass::NotPersonal => Level::None,
+            _ if self.is_author => Level::Full,
+            _ if self.access.member => self.access.fact_level(key),
+            _ if self.is_party => self.access.fact_level_when_asked(key),
+            _ => Level::None,
+        }
+    }
+
+    /// Classes that are withheld in whole or in part from events of this type, whether or not anything is in them.
+    ///
+    /// Shape: in the order of the contract, each once. The answer depends on viewer, circle, day, and on who
+    /// recorded the event and is party to it; never on its content.
+    pub fn withheld_classes(&self, rule: &EventRule) -> Vec<DataClass> {
+        let any = WITH_PASSAGES.contains(&rule.type_name);
+        let withheld = |class: &DataClass| {
+            let held = any || rule.class == *class || rule.classes.contains(class);
+            if held && self.class_level(*class) < Level::Full {
+                return true;
+            }
+            rule.has_facts && self.withholds_facts_of(*class)
+        };
+        PERSONAL.into_iter().filter(withheld).collect()
+    }
+
+    /// The event reduced to what the viewer may read; `None` where at most its existence may be known.
+    pub fn redact(&self, mut event: Event) -> Option<Event> {
+        if self.level() <= Level::Existence {
+            return None;
+        }
+        // An emptied passage would still tell that something of its class was said.
+        let stays = |section: &Section| self.keeps(section.data_class(), false);
+        match &mut event {
+            Event::CaseMinutesDrafted(minutes) => minutes.sections.retain(stays),
+            Event::MinutesDrafted(minutes) => minutes.sections.retain(stays),
+            _ => {}
+        }
+        event.retain(self).then_some(event)
+    }
+
+    fn withholds_facts_of(&self, class: DataClass) -> bool {
+        let of_class =
+            || dictionary::all().iter().filter(move |f| crate::class::in_contract(f.class) == class);
+        if self.is_author {
+            return class == DataClass::Sealed && of_class().next().is_some();
+        }
+        if self.access.member {
+            return self.access.classes_with_withheld_keys().contains(&class);
+        }
+        of_class().any(|field| self.fact_level(&field.key) < Level::Full)
+    }
+
+    fn keeps(&self, class: DataClass, in_summary: bool) -> bool {
+        match self.class_level(class) {
+            Level::Full => true,
+            Level::Summary => in_summary,
+            Level::None | Level::Existence | Level::Own => false,
+        }
+    }
+}
+
+impl Lens for EventAccess<'_> {
+    fn field(&self, rule: FieldRule) -> bool {
+        rule.class == DataClass::NotPersonal || self.keeps(rule.class, rule.in_summary)
+    }
+
+    fn fact(&self, fact: &mut Fact) -> bool {
+        fact::reduce(fact, self.fact_level(&fact.key))
+    }
+}

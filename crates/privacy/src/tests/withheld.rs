@@ -1,0 +1,115 @@
+//! P10: what is withheld never looks absent, and what is absent never looks withheld.
+
+use tasuki_contract::common::v1::{Fact, fact::Value};
+use tasuki_contract::intake::v1::ReferralSubmitted;
+use tasuki_contract::{DataClass, Event, RULES};
+use tasuki_domain::dictionary;
+use tasuki_domain::visibility::{Level, ReaderGroup};
+
+use super::fill::filled;
+use super::*;
+use crate::Access;
+
+/// The same event without anything that the lens hides: the history in which it was never known.
+fn without_what_is_hidden(lens: &crate::EventAccess<'_>, event: &Event) -> Event {
+    use tasuki_contract::Classified as _;
+    let mut bare = event.clone();
+    bare.retain(lens);
+    bare
+}
+
+#[test]
+fn withheld_never_looks_like_absent() {
+    for rule in RULES.iter().filter(|r| PERSONAL.contains(&r.class)) {
+        let rich = filled(rule.type_name);
+        let empty = Event::decode(rule.type_name, &[&[]]).unwrap();
+        for group in ReaderGroup::ALL {
+            let me = viewer(kind_of(*group));
+            for standing in Standing::ALL {
+                let (circle, party) = standing.circle(&me.kind);
+                let access = Access::new(&me, &circle, TODAY);
+                let lens = access.event(rule.class, party, false);
+                // Having what is hidden and not having it give the same bytes …
+                let bare = without_what_is_hidden(&lens, &rich);
+                let bytes = |event: &Event| lens.redact(event.clone()).map(|e| e.encode_to_vec());
+                assert_eq!(bytes(&rich), bytes(&bare), "{} for {me:?} as {standing:?}", rule.type_name);
+                // … beside the same list, which names every class of which anything was hidden.
+                let withheld = lens.withheld_classes(rule);
+                for leaf in super::fill::leaves(&rich) {
+                    for r in &leaf.rules {
+                        let full = lens.class_level(r.class) == Level::Full || !PERSONAL.contains(&r.class);
+                        assert!(full || withheld.contains(&r.class), "{:?} in {}", r.class, rule.type_name);
+                    }
+                    if let Some(field) = leaf.key.as_deref().and_then(dictionary::field) {
+                        let class = crate::class::in_contract(field.class);
+                        assert!(lens.fact_level(&field.key) == Level::Full || withheld.contains(&class));
+                    }
+                }
+                assert_eq!(lens.withheld_classes(rule), lens.withheld_classes(empty.rule()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hidden_fact_and_no_fact_give_the_same_bytes_and_the_same_list() {
+    let nurse = viewer("visiting_nurse_station");
+    let circle = circle(&[Relation::Sender], [grant(Recipient::Post(ME), [DataClass::ReferralState])]);
+    let access = Access::new(&nurse, &circle, TODAY);
+    let lens = access.event(DataClass::ReferralState, true, false);
+    let with = |facts: Vec<Fact>| {
+        Event::ReferralSubmitted(ReferralSubmitted { referral_id: "r".into(), facts, ..Default::default() })
+    };
+    let allergy =
+        Fact { key: "allergies".into(), value: Some(Value::Text("egg".into())), ..Default::default() };
+    let (known, unknown) = (with(vec![allergy]), with(vec![]));
+    assert_ne!(known, unknown);
+    assert_eq!(lens.redact(known.clone()), lens.redact(unknown.clone()));
+    assert!(lens.withheld_classes(unknown.rule()).contains(&DataClass::CareProcedure));
+    assert!(access.withheld_keys().contains(&"allergies"));
+}
+
+#[test]
+fn the_card_withholds_every_key_and_class_that_is_not_read_in_full() {
+    for group in ReaderGroup::ALL {
+        let me = viewer(kind_of(*group));
+        for standing in Standing::ALL {
+            let (circle, _) = standing.circle(&me.kind);
+            let access = Access::new(&me, &circle, TODAY);
+            let (keys, classes) = (access.withheld_keys(), access.withheld_classes());
+            for field in dictionary::all() {
+                let full = access.fact_level(&field.key) == Level::Full;
+                assert_eq!(!full, keys.contains(&field.key.as_str()), "{} for {group}", field.key);
+                assert!(full || classes.contains(&crate::class::in_contract(field.class)), "{}", field.key);
+            }
+            for class in PERSONAL {
+                assert!(access.class_level(class) == Level::Full || classes.contains(&class), "{class:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_member_without_a_grant_has_everything_withheld() {
+    let me = viewer("mcc_coordinator_office");
+    let (circle, _) = Standing::MemberWithoutGrant.circle(&me.kind);
+    let access = Access::new(&me, &circle, TODAY);
+    assert_eq!(access.withheld_classes(), PERSONAL);
+    assert_eq!(access.withheld_keys().len(), dictionary::all().len());
+}
+
+#[test]
+fn what_is_withheld_comes_in_the_order_of_the_contract_each_class_once() {
+    let me = viewer("hospital");
+    let (circle, party) = Standing::MemberWithGrant.circle(&me.kind);
+    let access = Access::new(&me, &circle, TODAY);
+    for rule in RULES {
+        let lens = access.event(rule.class, party, false);
+        let once = lens.withheld_classes(rule);
+        assert!(
+            once.is_sorted_by(|a, b| a < b) && once.iter().all(|c| PERSONAL.contains(c)),
+            "{}",
+            rule.type_name
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! One case in the fold: its circle, its events by reference, and how far each post has seen which class.
+//!
+//! Whether a post that is no party sees an event depends on the event's class alone (and on circle and day). So what a
+//! post got of a class is always a beginning of that class's events, and one number says where it ends: `seen`. It
+//! counts only while the class is closed to the post; while it is open, the post has got everything.
+
+use std::collections::BTreeMap;
+
+use tasuki_contract::DataClass;
+use tasuki_domain::circle::Circle;
+use tasuki_domain::ids::PostId;
+use tasuki_privacy::{Access, Level, PERSONAL};
+use uuid::Uuid;
+
+use crate::posts::Posts;
+
+/// Numbers of data classes are below this.
+pub(crate) const CLASSES: usize = DataClass::Sealed as usize + 1;
+
+/// An event of the case that a feed may hold.
+#[derive(Clone, Debug)]
+pub(crate) struct CaseEvent {
+    pub position: u64,
+    pub event_id: Uuid,
+    pub class: DataClass,
+    /// They got it when it happened, whatever they may see otherwise.
+    pub parties: Box<[PostId]>,
+}
+
+/// What one post sees of the case beyond its own parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sight {
+    /// Open classes: bit 1 << class.
+    pub open: u32,
+    /// Of a closed class: how many of the case's events there were when it closed.
+    pub seen: [u32; CLASSES],
+}
+
+impl Sight {
+    fn close(&mut self, classes: u32, end: u32) {
+        for (class, seen) in self.seen.iter_mut().enumerate() {
+            if classes >> class & 1 == 1 {
+                *seen = end;
+            }
+        }
+        self.open &= !classes;
+    }
+
+    /// The first event that may be missing of the classes.
+    fn missing_from(&self, classes: u32) -> usize {
+        let of = (0..CLASSES).filter(|class| classes >> class & 1 == 1);
+        of.map(|class| self.seen[class] as usize).min().unwrap_or(usize::MAX)
+    }
+}
+
+/// One case.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Case {
+    pub circle: Circle,
+    pub events: Vec<CaseEvent>,
+    /// Of every post that ever saw anything of the case.
+    pub sights: BTreeMap<PostId, Sight>,
+    /// The day for which `sights` was found; `None`: nothing has disclosed anything yet.
+    pub checked_day: Option<i32>,
+    /// The last day on which the same is found without any event.
+    holds_through: Option<i32>,
+}
+
+impl Case {
+    /// A case as it was stored.
+    pub(crate) fn stored(
+        circle: Circle,
+        events: Vec<CaseEvent>,
+        sights: BTreeMap<PostId, Sight>,
+        checked_day: Option<i32>,
+    ) -> Self {
+        let mut case = Self { circle, events, sights, checked_day, holds_through: None };
+        case.holds_through = checked_day.and_then(|day| case.next_end(day));
+        case
+    }
+
+    /// Whether a grant has ended since somebody looked.
+    pub(crate) fn is_outdated(&self, day: i32) -> bool {
+        self.holds_through.is_some_and(|last| day > last)
+    }
+
+    /// Finds again who sees which classes; gives earlier events to those who see them now and never got them, in the
+    /// order of the log. Returns the posts whose sight changed.
+    pub(crate) fn look_again(
+        &mut self,
+        day: i32,
+        posts: &Posts,
+        mut give: impl FnMut(PostId, &CaseEvent),
+    ) -> Vec<PostId> {
+        let end = self.events.len() as u32;
+        let mut changed = Vec::new();
+        for (post, sight) in &mut self.sights {
+            if sight.open != 0 && !self.circle.has(*post) {
+                sight.close(sight.open, end);
+                changed.push(*post);
+            }
+        }
+        for post in self.circle.relations.keys() {
+            let open = open_classes(*post, &self.circle, day, posts);
+            let was = self.sights.get(post).map_or(0, |sight| sight.open);
+            if open == was {
+                continue;
+            }
+            let sight = self.sights.entry(*post).or_default();
+            sight.close(was & !open, end);
+            let opened = open & !was;
+            for (index, event) in self.events.iter().enumerate().skip(sight.missing_from(opened)) {
+                let class = event.class as usize;
+                let missing = opened >> class & 1 == 1 && index >= sight.seen[class] as usize;
+                if missing && !event.parties.contains(post) {
+                    give(*post, event);
+                }
+            }
+            sight.open = open;
+            changed.push(*post);
+        }
+        self.checked_day = Some(day);
+        self.holds_through = self.next_end(day);
+        changed
+    }
+
+    /// The posts to whom a class is open.
+    pub(crate) fn readers(&self, class: DataClass) -> impl Iterator<Item = PostId> + '_ {
+        let open = move |sight: &Sight| sight.open >> class as u32 & 1 == 1;
+        self.sights.iter().filter(move |(_, sight)| open(sight)).map(|(post, _)| *post)
+    }
+
+    /// The last day of the grant that ends next.
+    fn next_end(&self, day: i32) -> Option<i32> {
+        self.circle.grants.values().filter_map(|g| g.valid_to_day).filter(|last| *last >= day).min()
+    }
+}
+
+fn open_classes(post: PostId, circle: &Circle, day: i32, posts: &Posts) -> u32 {
+    if !circle.is_member(post) {
+        return 0;
+    }
+    let viewer = posts.viewer(post);
+    let access = Access::new(&viewer, circle, day);
+    let seen = |class: &&DataClass| access.event(**class, false, false).level() > Level::None;
+    PERSONAL.iter().filter(seen).fold(0, |open, class| open | 1 << *class as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_a_bit() {
+        assert!(PERSONAL.iter().all(|class| (*class as usize) < CLASSES && CLASSES <= 32));
+    }
+}

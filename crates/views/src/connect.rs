@@ -1,0 +1,42 @@
+//! Connections to PostgreSQL: one of one's own for whoever writes, a bounded pool for readers.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::error::ViewError;
+
+fn config(url: &str) -> Result<Config, ViewError> {
+    let mut config = Config::from_str(url).map_err(|_| ViewError::Database("malformed url".into()))?;
+    config.connect_timeout(Duration::from_secs(5));
+    config.application_name("tasuki-views");
+    Ok(config)
+}
+
+/// A connection for writing.
+///
+/// Its commits do not wait for the disk: after a crash the rows and the cursor are missing together, and the log
+/// brings both back. Never to be used for anything that is not derived from the log.
+pub(crate) async fn writer(url: &str) -> Result<Client, ViewError> {
+    let (client, connection) = config(url)?.connect(NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection ended");
+        }
+    });
+    client.batch_execute("SET synchronous_commit = off; SET jit = off").await?;
+    Ok(client)
+}
+
+/// A pool for reading. Does not connect yet.
+pub(crate) fn readers(url: &str, pool_size: usize) -> Result<Pool, ViewError> {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    Pool::builder(Manager::from_config(config(url)?, NoTls, recycling))
+        .max_size(pool_size)
+        .wait_timeout(Some(Duration::from_secs(10)))
+        .runtime(deadpool_postgres::Runtime::Tokio1)
+        .build()
+        .map_err(|e| ViewError::Database(e.to_string()))
+}

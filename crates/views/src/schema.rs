@@ -1,0 +1,133 @@
+//! Where the views live: a schema per generation, and the pointer to the one that counts.
+//!
+//! `views_meta.current` holds the number of the live schema `views_<n>` and the layout of its tables. A rebuild makes
+//! the next one and moves the pointer; nothing is ever migrated in place, since everything can be folded again.
+
+use tokio_postgres::Client;
+
+use crate::error::ViewError;
+use crate::{caseload, connect, duties, feed, items, posts, state};
+
+/// Raised whenever a table below changes or the fold answers otherwise; a system with another layout rebuilds.
+pub(crate) const LAYOUT: i32 = 1;
+
+/// Held while the pointer is made, so that two starting processes do not collide.
+const SETUP_LOCK: i64 = 0x7461_7375_6b69_11;
+
+/// One table of the views.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Columns with their types.
+    pub(crate) columns: &'static str,
+    /// Primary key and indexes; `$s` is the schema.
+    pub(crate) keys: &'static [&'static str],
+    /// The columns that order it totally: `COPY (SELECT * FROM … ORDER BY …)` is the same after every replay.
+    pub order: &'static str,
+}
+
+/// Every table of the views; the cursor is none of them.
+pub const TABLES: &[&Table] = &[
+    &feed::TABLE,
+    &caseload::TABLE,
+    &caseload::CASES,
+    &duties::TABLE,
+    &items::TABLE,
+    &items::POSTS,
+    &posts::TABLE,
+    &posts::AGENCIES,
+    &state::EVENTS,
+    &state::SIGHTS,
+    &state::GRANTS,
+];
+
+/// The schema of a generation.
+pub(crate) fn name(number: i64) -> String {
+    format!("views_{number}")
+}
+
+/// The statement with its schema put in for `$s`.
+pub(crate) fn in_schema(sql: &str, number: i64) -> String {
+    sql.replace("$s", &name(number))
+}
+
+/// Makes the pointer, and empty views where there are none. Safe to run from several processes at once.
+///
+/// Views of another layout stay as they are: [`crate::Projection::lead`] tells, [`crate::rebuild()`] replaces them.
+pub async fn migrate(url: &str) -> Result<(), ViewError> {
+    let mut client = connect::writer(url).await?;
+    let transaction = client.transaction().await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SETUP_LOCK]).await?;
+    transaction
+        .batch_execute(
+            "CREATE SCHEMA IF NOT EXISTS views_meta;
+             CREATE TABLE IF NOT EXISTS views_meta.current (
+                 only_one bool PRIMARY KEY DEFAULT true CHECK (only_one),
+                 number   bigint NOT NULL,
+                 layout   int    NOT NULL
+             );",
+        )
+        .await?;
+    if transaction.query_opt("SELECT FROM views_meta.current", &[]).await?.is_none() {
+        transaction.batch_execute(&tables(1)).await?;
+        transaction.batch_execute(&keys(1).join(";")).await?;
+        transaction.execute(&in_schema(INSERT_CURSOR, 1), &[&0i64, &1i64]).await?;
+        transaction
+            .execute("INSERT INTO views_meta.current (number, layout) VALUES (1, $1)", &[&LAYOUT])
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The cursor of a generation; `fence` grows with every leader.
+pub(crate) const INSERT_CURSOR: &str = "INSERT INTO $s.cursor (position, epoch, fence) VALUES ($1, $2, 0)";
+
+/// Makes the schema and its tables, without keys.
+pub(crate) fn tables(number: i64) -> String {
+    let mut sql = in_schema(
+        "CREATE SCHEMA $s;
+         CREATE TABLE $s.cursor (
+             only_one bool PRIMARY KEY DEFAULT true CHECK (only_one),
+             position bigint NOT NULL,
+             epoch    bigint NOT NULL,
+             fence    bigint NOT NULL
+         ) WITH (fillfactor = 10);",
+        number,
+    );
+    for table in TABLES {
+        sql += &format!("CREATE TABLE {}.{} ({});", name(number), table.name, table.columns);
+    }
+    sql
+}
+
+/// The statements that make keys and indexes, the largest first.
+pub(crate) fn keys(number: i64) -> Vec<String> {
+    TABLES.iter().flat_map(|table| table.keys).map(|key| in_schema(key, number)).collect()
+}
+
+/// Number and layout of the live generation.
+pub(crate) async fn current(client: &Client) -> Result<(i64, i32), ViewError> {
+    let row = client.query_opt("SELECT number, layout FROM views_meta.current", &[]).await;
+    match row.map_err(ViewError::from) {
+        Ok(Some(row)) => Ok((row.get(0), row.get(1))),
+        Ok(None) => Err(ViewError::NotReady),
+        Err(error) if error.is_missing_table() => Err(ViewError::NotReady),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes generations that nobody needs: those that a pointer has left, and what a rebuild left that did not finish.
+///
+/// Whoever still reads one looks at the pointer with every query and goes on with the one that counts.
+pub(crate) async fn drop_generations(client: &Client, gone: impl Fn(i64) -> bool) -> Result<(), ViewError> {
+    let sql = "SELECT substr(nspname, 7)::bigint FROM pg_namespace WHERE nspname ~ '^views_[0-9]+$'";
+    for row in client.query(sql, &[]).await? {
+        let number = row.get(0);
+        if gone(number) {
+            client.batch_execute(&in_schema("DROP SCHEMA $s CASCADE", number)).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The directory and consents: agencies, posts, holders, calendars, municipalities, signed grants.
+//!
+//! Thin: it parses nothing and decides nothing; `tasuki_domain::{registry, consent}` do. Reads of the directory show
+//! offices, never families.
+
+use tasuki_contract::consent::v1 as consent_pb;
+use tasuki_contract::consent::v1::consent_service_server::ConsentService;
+use tasuki_contract::directory::v1 as pb;
+use tasuki_contract::directory::v1::directory_service_server::DirectoryService;
+use tasuki_domain::decision::{Decision, Given, StreamRef};
+use tasuki_domain::refusal::Refusal;
+use tasuki_domain::{consent, registry};
+use tasuki_kit::command::{self, on_case};
+use tasuki_kit::{Platform, errors};
+use tonic::{Request, Response, Status};
+
+mod posts;
+
+/// Both services of the directory.
+#[derive(Clone, Debug)]
+pub struct Directory(pub Platform);
+
+impl Directory {
+    async fn command<Q, R, P>(
+        &self,
+        request: Request<Q>,
+        decide: impl Fn(&Q, &mut Given<'_>) -> Result<Decision<R>, Refusal>,
+        reply: impl Fn(R) -> P,
+    ) -> Result<Response<P>, Status>
+    where
+        Q: command::Request,
+        P: command::Response,
+    {
+        let caller = self.0.context(request.metadata()).await?;
+        let request = request.get_ref();
+        let decide = |(): &(), given: &mut Given<'_>| decide(request, given);
+        let answer = command::run(&self.0, &caller, request, || async { Ok(()) }, decide, reply).await?;
+        // The caller may use at once what it has just registered.
+        let _ = self.0.refresh_directory().await;
+        Ok(Response::new(answer))
+    }
+}
+
+/// How many cases a post is responsible for. The append itself refuses a retirement that this count missed.
+struct Led(u64);
+
+impl command::Basis for Led {
+    fn versions(&self) -> Vec<(StreamRef, u64)> {
+        Vec::new()
+    }
+}
+
+#[tonic::async_trait]
+impl DirectoryService for Directory {
+    async fn register_agency(
+        &self,
+        request: Request<pb::RegisterAgencyRequest>,
+    ) -> Result<Response<pb::RegisterAgencyResponse>, Status> {
+        self.command(request, registry::register_agency, |agency| pb::RegisterAgencyResponse {
+            agency_id: agency.to_string(),
+            receipt: None,
+        })
+        .await
+    }
+
+    async fn set_calendar(
+        &self,
+        request: Request<pb::SetCalendarRequest>,
+    ) -> Result<Response<pb::SetCalendarResponse>, Status> {
+        self.command(request, registry::set_calendar, |()| pb::SetCalendarResponse::default()).await
+    }
+
+    async fn create_post(
+        &self,
+        request: Request<pb::CreatePostRequest>,
+    ) -> Result<Response<pb::CreatePostResponse>, Status> {
+        self.command(request, registry::create_post, |post| pb::CreatePostResponse {
+            post_id: post.to_string(),
+            receipt: None,
+        })
+        .await
+    }
+
+    async fn change_holders(
+        &self,
+        request: Request<pb::ChangeHoldersRequest>,
+    ) -> Result<Response<pb::ChangeHoldersResponse>, Status> {
+        self.command(request, registry::change_holders, |()| pb::ChangeHoldersResponse::default()).await
+    }
+
+    async fn retire_post(
+        &self,
+        request: Request<pb::RetirePostRequest>,
+    ) -> Result<Response<pb::RetirePostResponse>, Status> {
+        let caller = self.0.context(request.metadata()).await?;
+        let request = request.get_ref();
+        let post = uuid::Uuid::try_parse(&request.post_id).unwrap_or_default();
+        let load = || async { self.0.reader().cases_led(post).await.map(Led).map_err(|e| errors::fault(&e)) };
+        let decide = |led: &Led, given: &mut Given<'_>| registry::retire_post(request, led.0, given);
+        let reply = |()| pb::RetirePostResponse::default();
+        command::run(&self.0, &caller, request, load, decide, reply).await.map(Response::new)
+    }
+
+    async fn configure_municipality(
+        &self,
+        request: Request<pb::ConfigureMunicipalityRequest>,
+    ) -> Result<Response<pb::ConfigureMunicipalityResponse>, Status> {
+        let reply = |()| pb::ConfigureMunicipalityResponse::default();
+        self.command(request, registry::configure_municipality, reply).await
+    }
+
+    async fn get_post(
+        &self,
+        request: Request<pb::GetPostRequest>,
+    ) -> Result<Response<pb::GetPostResponse>, Status> {
+        self.0.context(request.metadata()).await?;
+        posts::get(&self.0.directory(), request.get_ref()).map(Response::new)
+    }
+
+    async fn list_posts(
+        &self,
+        request: Request<pb::ListPostsRequest>,
+    ) -> Result<Response<pb::ListPostsResponse>, Status> {
+        let caller = self.0.context(request.metadata()).await?;
+        posts::list(&self.0, &caller, request.get_ref()).map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl ConsentService for Directory {
+    async fn record_signed_consent(
+        &self,
+        request: Request<consent_pb::RecordSignedConsentRequest>,
+    ) -> Result<Response<consent_pb::RecordSignedConsentResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reply = |grant: tasuki_domain::ids::GrantId| consent_pb::RecordSignedConsentResponse {
+            grant_id: grant.to_string(),
+            receipt: None,
+        };
+        on_case(&self.0, &metadata, &message, &message.case_id, consent::record_signed, reply).await
+    }
+}

@@ -1,0 +1,11 @@
+//! The front door over gRPC: consultations and referrals. Thin: `tasuki_domain` decides.
+//!
+//! `consultation.rs` and `referral.rs` hold one service each; `queries.rs` reads referrals under policy, with a read
+//! record before the answer leaves.
+
+mod consultation;
+mod queries;
+mod referral;
+
+pub use consultation::Consultations;
+pub use referral::Referrals;

@@ -1,0 +1,97 @@
+//! Referrals: one post asks another to take something up.
+
+use tasuki_contract::intake::v1 as pb;
+use tasuki_contract::intake::v1::referral_service_server::ReferralService;
+use tasuki_domain::referral;
+use tasuki_kit::Platform;
+use tasuki_kit::command::{on_case, on_item};
+use tasuki_views::Views;
+use tonic::{Request, Response, Status};
+
+use crate::queries;
+
+/// The service. It reads lists from the views, and single referrals from the log.
+#[derive(Clone)]
+pub struct Referrals {
+    /// The log, the directory, the caller.
+    pub platform: Platform,
+    /// Lists by post.
+    pub views: Views,
+}
+
+#[tonic::async_trait]
+impl ReferralService for Referrals {
+    async fn submit_referral(
+        &self,
+        request: Request<pb::SubmitReferralRequest>,
+    ) -> Result<Response<pb::SubmitReferralResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reply = |submitted: referral::Submitted| pb::SubmitReferralResponse {
+            referral_id: submitted.referral.to_string(),
+            case_id: submitted.case.to_string(),
+            receipt: None,
+        };
+        on_case(&self.platform, &metadata, &message, &message.case_id, referral::submit, reply).await
+    }
+
+    async fn acknowledge_referral(
+        &self,
+        request: Request<pb::AcknowledgeReferralRequest>,
+    ) -> Result<Response<pb::AcknowledgeReferralResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reply = |()| pb::AcknowledgeReferralResponse::default();
+        on_item(&self.platform, &metadata, &message, &message.referral_id, referral::acknowledge, reply).await
+    }
+
+    async fn accept_referral(
+        &self,
+        request: Request<pb::AcceptReferralRequest>,
+    ) -> Result<Response<pb::AcceptReferralResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reply = |()| pb::AcceptReferralResponse::default();
+        on_item(&self.platform, &metadata, &message, &message.referral_id, referral::accept, reply).await
+    }
+
+    async fn decline_referral(
+        &self,
+        request: Request<pb::DeclineReferralRequest>,
+    ) -> Result<Response<pb::DeclineReferralResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reply = |()| pb::DeclineReferralResponse::default();
+        on_item(&self.platform, &metadata, &message, &message.referral_id, referral::decline, reply).await
+    }
+
+    async fn reroute_referral(
+        &self,
+        request: Request<pb::RerouteReferralRequest>,
+    ) -> Result<Response<pb::RerouteReferralResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reply = |()| pb::RerouteReferralResponse::default();
+        on_item(&self.platform, &metadata, &message, &message.referral_id, referral::reroute, reply).await
+    }
+
+    async fn withdraw_referral(
+        &self,
+        request: Request<pb::WithdrawReferralRequest>,
+    ) -> Result<Response<pb::WithdrawReferralResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reply = |()| pb::WithdrawReferralResponse::default();
+        on_item(&self.platform, &metadata, &message, &message.referral_id, referral::withdraw, reply).await
+    }
+
+    async fn get_referral(
+        &self,
+        request: Request<pb::GetReferralRequest>,
+    ) -> Result<Response<pb::GetReferralResponse>, Status> {
+        let caller = self.platform.context(request.metadata()).await?;
+        queries::get(&self.platform, &caller, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn list_referrals(
+        &self,
+        request: Request<pb::ListReferralsRequest>,
+    ) -> Result<Response<pb::ListReferralsResponse>, Status> {
+        let caller = self.platform.context(request.metadata()).await?;
+        queries::list(&self.platform, &self.views, &caller, request.get_ref()).await.map(Response::new)
+    }
+}

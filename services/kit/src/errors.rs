@@ -1,0 +1,100 @@
+//! Refusals and faults as gRPC statuses with `google.rpc` details.
+//!
+//! `ErrorInfo.reason` is stable: clients branch on it. `LocalizedMessage` says it in Japanese, the status message in
+//! English. Nothing here repeats what a field held.
+
+use std::time::Duration;
+
+use tasuki_auth::AuthError;
+use tasuki_domain::refusal::{Kind, Reason, Refusal, Violation};
+use tasuki_log::{AppendError, LogError};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+/// `ErrorInfo.domain` of every error.
+pub const DOMAIN: &str = "tasuki";
+
+/// A status with a stable reason and a text in both languages.
+pub fn status(code: Code, reason: &str, en: &str, ja: &str) -> Status {
+    Status::with_error_details(code, en, details(reason, ja))
+}
+
+/// A refusal of the domain.
+pub fn refused(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::Invalid(violations) => invalid(violations),
+        Refusal::Reason(reason) => reasoned(*reason),
+    }
+}
+
+/// Not found: the one answer for what does not exist and what is not the caller's to know of.
+pub fn not_found() -> Status {
+    reasoned(Reason::NotFound)
+}
+
+/// Malformed fields, each named.
+pub fn invalid(violations: &[Violation]) -> Status {
+    let fields: Vec<FieldViolation> =
+        violations.iter().map(|v| FieldViolation::new(v.field.as_str(), v.why)).collect();
+    let names: Vec<&str> = violations.iter().map(|v| v.field.as_str()).collect();
+    let mut all = details("INVALID_ARGUMENT", "入力に誤りがあります");
+    all.set_bad_request(fields);
+    Status::with_error_details(Code::InvalidArgument, format!("invalid: {}", names.join(", ")), all)
+}
+
+/// One malformed field or metadata entry.
+pub fn invalid_field(field: &str, why: &'static str) -> Status {
+    invalid(&[Violation { field: field.to_owned(), why }])
+}
+
+/// A token that does not let the caller in.
+pub fn unauthenticated(error: &AuthError) -> Status {
+    status(Code::Unauthenticated, error.reason(), &error.to_string(), "認証できません")
+}
+
+/// A fault of the infrastructure: worth another try.
+pub fn fault(error: &LogError) -> Status {
+    tracing::warn!(%error, "fault");
+    let mut all = details("UNAVAILABLE", "一時的に利用できません。もう一度お試しください");
+    all.set_retry_info(Some(Duration::from_millis(500)));
+    Status::with_error_details(Code::Unavailable, "temporarily unavailable", all)
+}
+
+/// What an append can end in, other than well.
+pub fn append_failed(error: &AppendError) -> Status {
+    match error {
+        AppendError::Fault(fault_error) => fault(fault_error),
+        AppendError::Overloaded => {
+            let mut all = details("OVERLOADED", "混み合っています。少し待ってからお試しください");
+            all.set_retry_info(Some(Duration::from_secs(1)));
+            Status::with_error_details(Code::ResourceExhausted, "overloaded", all)
+        }
+        AppendError::RequestReused => status(
+            Code::AlreadyExists,
+            "REQUEST_ID_REUSED",
+            "the request id was used with another request",
+            "このリクエストIDは別の内容で使われています",
+        ),
+        AppendError::Conflict => {
+            let mut all = details("CONFLICT", "同時に変更されました。もう一度お試しください");
+            all.set_retry_info(Some(Duration::from_millis(100)));
+            Status::with_error_details(Code::Aborted, "changed at the same time; try again", all)
+        }
+    }
+}
+
+fn reasoned(reason: Reason) -> Status {
+    let code = match reason.kind() {
+        Kind::Precondition => Code::FailedPrecondition,
+        Kind::Denied => Code::PermissionDenied,
+        Kind::NotFound => Code::NotFound,
+        Kind::Aborted => Code::Aborted,
+    };
+    status(code, reason.code(), reason.en(), reason.ja())
+}
+
+fn details(reason: &str, ja: &str) -> ErrorDetails {
+    let mut all = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    all.set_localized_message("ja", ja);
+    all
+}

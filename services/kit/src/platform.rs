@@ -1,0 +1,180 @@
+//! What a process offers to its services: the log, the directory, folded states, and who may call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tasuki_auth::{Verifier, bearer};
+use tasuki_domain::case::CaseState;
+use tasuki_domain::consultation::ConsultationState;
+use tasuki_domain::directory::Directory;
+use tasuki_domain::ids::CaseId;
+use tasuki_domain::meeting::MeetingState;
+use tasuki_log::{Database, Keyring, LogError, ReadRecords, Reader, Sealer, Writer, WriterOptions};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::directory::Follower;
+use crate::errors;
+use crate::states::{Loaded, States};
+
+/// What a platform is made of.
+pub struct PlatformOptions {
+    /// Where the log lives.
+    pub database: Database,
+    /// Master, signing and digest keys.
+    pub keyring: Keyring,
+    /// Who issues tokens.
+    pub verifier: Arc<Verifier>,
+    /// Bounds of the writer.
+    pub writer: WriterOptions,
+}
+
+/// Shared by the services of one process. Cheap to clone.
+#[derive(Clone)]
+pub struct Platform(Arc<Inner>);
+
+struct Inner {
+    reader: Reader,
+    writer: Writer,
+    sealer: Sealer,
+    reads: ReadRecords,
+    keyring: Keyring,
+    verifier: Arc<Verifier>,
+    directory: Follower,
+    cases: States<CaseState>,
+    consultations: States<ConsultationState>,
+    meetings: States<MeetingState>,
+    streams: moka::sync::Cache<Uuid, Uuid>,
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Platform").finish_non_exhaustive()
+    }
+}
+
+impl Platform {
+    /// Starts the writing and recording tasks and reads the directory.
+    pub async fn start(options: PlatformOptions) -> Result<Self, LogError> {
+        let PlatformOptions { database, keyring, verifier, writer } = options;
+        let reader = Reader::new(database.clone());
+        let sealer = Sealer::new(keyring.clone(), database.clone());
+        let directory = Follower::new(reader.clone());
+        directory.refresh().await?;
+        Ok(Self(Arc::new(Inner {
+            writer: Writer::start(database.clone(), keyring.clone(), sealer.clone(), writer),
+            reads: ReadRecords::start(database),
+            cases: States::new(reader.clone()),
+            consultations: States::new(reader.clone()),
+            meetings: States::new(reader.clone()),
+            streams: moka::sync::Cache::new(50_000),
+            reader,
+            sealer,
+            keyring,
+            verifier,
+            directory,
+        })))
+    }
+
+    /// Keeps the directory fresh until cancelled: after own appends at once, after others' within `every`.
+    pub async fn follow_directory(self, every: Duration, cancel: CancellationToken) {
+        let mut head = self.0.writer.head();
+        let mut alone = false;
+        loop {
+            let tick = tokio::time::sleep(every);
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tick => {}
+                changed = head.changed(), if !alone => alone = changed.is_err(),
+            }
+            if let Err(error) = self.0.directory.refresh().await {
+                tracing::debug!(%error, "directory not refreshed");
+            }
+        }
+    }
+
+    /// The caller of a request.
+    ///
+    /// Errors: UNAUTHENTICATED with the token's reason; PERMISSION_DENIED `POST_NOT_HELD`; malformed metadata.
+    pub async fn context(&self, metadata: &MetadataMap) -> Result<Context, Status> {
+        let header = metadata.get("authorization").and_then(|v| v.to_str().ok());
+        let token = bearer(header).map_err(|e| errors::unauthenticated(&e))?;
+        let now = Timestamp::now();
+        let caller =
+            self.0.verifier.verify(token, now.as_second()).map_err(|e| errors::unauthenticated(&e))?;
+        match Context::read(&caller, metadata, &self.directory()) {
+            Err(status) if status.code() == tonic::Code::PermissionDenied => {
+                // The post may have been created or given a moment ago by another process.
+                self.0.directory.refresh().await.map_err(|e| errors::fault(&e))?;
+                Context::read(&caller, metadata, &self.directory())
+            }
+            result => result,
+        }
+    }
+
+    /// The directory as of a moment ago.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.0.directory.snapshot()
+    }
+
+    /// Folds what the directory has gained.
+    pub async fn refresh_directory(&self) -> Result<(), LogError> {
+        self.0.directory.refresh().await
+    }
+
+    /// A case as of now.
+    pub async fn case(&self, case: CaseId) -> Result<Loaded<CaseState>, LogError> {
+        self.0.cases.load(case.0).await
+    }
+
+    /// A consultation as of now.
+    pub async fn consultation(&self, id: Uuid) -> Result<Loaded<ConsultationState>, LogError> {
+        self.0.consultations.load(id).await
+    }
+
+    /// A meeting as of now.
+    pub async fn meeting(&self, id: Uuid) -> Result<Loaded<MeetingState>, LogError> {
+        self.0.meetings.load(id).await
+    }
+
+    /// The case of a referral or hand-off; `None` for an unknown one.
+    pub async fn case_of(&self, item: Uuid) -> Result<Option<CaseId>, LogError> {
+        if let Some(stream) = self.0.streams.get(&item) {
+            return Ok(Some(CaseId(stream)));
+        }
+        let found = self.0.reader.stream_of(item).await?;
+        if let Some(stream) = found {
+            self.0.streams.insert(item, stream);
+        }
+        Ok(found.map(CaseId))
+    }
+
+    /// Reads of the log.
+    pub fn reader(&self) -> &Reader {
+        &self.0.reader
+    }
+
+    /// Appends to the log.
+    pub fn writer(&self) -> &Writer {
+        &self.0.writer
+    }
+
+    /// Opens sealed parts.
+    pub fn sealer(&self) -> &Sealer {
+        &self.0.sealer
+    }
+
+    /// Puts reads on record.
+    pub fn reads(&self) -> &ReadRecords {
+        &self.0.reads
+    }
+
+    /// Keyed digests.
+    pub fn keyring(&self) -> &Keyring {
+        &self.0.keyring
+    }
+}

@@ -1,0 +1,105 @@
+//! Loading folded states: cached, and brought up to date from the log before every use.
+//!
+//! A cached state is never trusted: each load reads what the stream has gained since.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tasuki_domain::case::CaseState;
+use tasuki_domain::consultation::ConsultationState;
+use tasuki_domain::decision::{Kind, Recorded, StreamRef};
+use tasuki_domain::ids::CaseId;
+use tasuki_domain::meeting::MeetingState;
+use tasuki_log::{LogError, Reader, Record};
+use uuid::Uuid;
+
+/// A state that is folded from one stream.
+pub trait Folded: Clone + Default + Send + Sync + 'static {
+    /// Kind of its stream.
+    const KIND: Kind;
+    /// Folds one event.
+    fn fold(&mut self, stream: Uuid, recorded: &Recorded);
+    /// Version of the stream; 0: nothing was ever recorded.
+    fn version(&self) -> u64;
+}
+
+impl Folded for CaseState {
+    const KIND: Kind = Kind::Case;
+    fn fold(&mut self, stream: Uuid, recorded: &Recorded) {
+        self.evolve(CaseId(stream), recorded);
+    }
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Folded for ConsultationState {
+    const KIND: Kind = Kind::Consultation;
+    fn fold(&mut self, _: Uuid, recorded: &Recorded) {
+        self.evolve(recorded);
+    }
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Folded for MeetingState {
+    const KIND: Kind = Kind::Meeting;
+    fn fold(&mut self, _: Uuid, recorded: &Recorded) {
+        self.evolve(recorded);
+    }
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+/// A state together with the stream that it was folded from.
+#[derive(Clone, Debug)]
+pub struct Loaded<S> {
+    /// The stream.
+    pub stream: StreamRef,
+    /// The state.
+    pub state: Arc<S>,
+}
+
+/// Bounded cache of one kind of state.
+#[derive(Clone)]
+pub(crate) struct States<S: Folded> {
+    reader: Reader,
+    cache: moka::sync::Cache<Uuid, Arc<S>>,
+}
+
+impl<S: Folded> States<S> {
+    pub(crate) fn new(reader: Reader) -> Self {
+        Self { reader, cache: moka::sync::Cache::new(10_000) }
+    }
+
+    /// The state of a stream as of now; the default state of a stream that does not exist, or is of another kind.
+    pub(crate) async fn load(&self, stream: Uuid) -> Result<Loaded<S>, LogError> {
+        let cached = self.cache.get(&stream);
+        let version = cached.as_ref().map_or(0, |s| s.version());
+        let records = self.reader.stream(stream, version).await?;
+        let of = StreamRef { kind: S::KIND, id: stream };
+        let foreign = records.first().is_some_and(|r| r.header.stream_kind() != S::KIND.to_proto());
+        if records.is_empty() || foreign {
+            return Ok(Loaded { stream: of, state: cached.unwrap_or_default() });
+        }
+        let mut state = cached.map(|s| S::clone(&s)).unwrap_or_default();
+        for record in &records {
+            state.fold(stream, &recorded(record)?);
+        }
+        let state = Arc::new(state);
+        self.cache.insert(stream, state.clone());
+        Ok(Loaded { stream: of, state })
+    }
+}
+
+/// A row of the log as the domain folds it: without what is sealed.
+///
+/// Errors: [`LogError::UnreadableHeader`] when the type is newer than this binary, which then refuses commands on
+/// the stream.
+pub fn recorded(record: &Record) -> Result<Recorded, LogError> {
+    let event = record.open_event().map_err(|_| LogError::UnreadableHeader { position: record.position })?;
+    let recorded_at = Timestamp::from_microsecond(record.recorded_at_us).unwrap_or_default();
+    Ok(Recorded { header: record.header.clone(), event, recorded_at })
+}

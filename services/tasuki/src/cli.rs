@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tasuki_telemetry::TelemetryConfig;
+
+use crate::{Error, bench, call, demo, maintain, serve, token, up};
+
+/// Tasuki (襷): one shared timeline for children with medical care needs.
+#[derive(Parser)]
+#[command(name = "tasuki", version, about, long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything in one process, with private servers and the try-out issuer. Ctrl-C stops it.
+    Up(up::UpArgs),
+    /// Play the example story on real servers and print four timelines side by side.
+    Demo(demo::DemoArgs),
+    /// Run roles against TASUKI_DATABASE_URL and TASUKI_NATS_URL.
+    Serve(serve::ServeArgs),
+    /// Call any method, JSON in and out.
+    Call(CallArgs),
+    /// Print a try-out token for a post of the running `up`.
+    Token(TokenArgs),
+    /// Rebuild the views from the log, while reads go on.
+    Rebuild(maintain::DatabaseArgs),
+    /// Walk the hash chain and find the first bad row.
+    Verify(maintain::DatabaseArgs),
+    /// Print NATS credentials for one post's notices.
+    NatsCreds(maintain::CredsArgs),
+    /// Measure on real parts, each against a yardstick in the same run.
+    Bench(bench::BenchArgs),
+}
+
+#[derive(Args)]
+struct CallArgs {
+    /// For example ReferralService/SubmitReferral.
+    method: String,
+    /// The request as JSON; `-` reads standard input.
+    #[arg(short = 'd', long, default_value = "{}")]
+    data: String,
+    /// Address of the server; default: the running `up`.
+    #[arg(long, env = "TASUKI_ADDRESS")]
+    address: Option<String>,
+    /// Bearer token; default: a try-out token for --as.
+    #[arg(long, env = "TASUKI_TOKEN")]
+    token: Option<String>,
+    /// A post of the example region, such as `hospital.discharge`; makes a try-out token.
+    #[arg(long = "as", conflicts_with = "token")]
+    act_as: Option<String>,
+    /// Purpose code.
+    #[arg(long, default_value = "care_coordination")]
+    purpose: String,
+    /// Request id; a retry with the same id gets the same answer.
+    #[arg(long, default_value = "")]
+    request_id: String,
+    /// The post to act for, where the token holds several.
+    #[arg(long)]
+    post: Option<String>,
+    #[command(flatten)]
+    state: up::StateArgs,
+}
+
+#[derive(Args)]
+struct TokenArgs {
+    /// A post of the example region, such as `hospital.discharge`, or a post's id.
+    #[arg(long, required_unless_present = "operator")]
+    post: Option<String>,
+    /// The agency's id, where --post is an id that the region file does not name.
+    #[arg(long)]
+    agency: Option<uuid::Uuid>,
+    /// A token of the operator instead.
+    #[arg(long, conflicts_with = "post")]
+    operator: bool,
+    /// How long it holds, seconds.
+    #[arg(long, default_value_t = 12 * 3600)]
+    lifetime_s: i64,
+    #[command(flatten)]
+    state: up::StateArgs,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let result = runtime.block_on(async {
+        let guard = tasuki_telemetry::init("tasuki", &TelemetryConfig::from_env())?;
+        let result = run(cli.command).await;
+        // What could not be flushed is lost telemetry, not lost work.
+        let _ = guard.shutdown();
+        result
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Up(args) => up::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Call(args) => run_call(args).await,
+        Command::Token(args) => run_token(args),
+        Command::Rebuild(args) => maintain::rebuild(args).await,
+        Command::Verify(args) => maintain::verify(args).await,
+        Command::NatsCreds(args) => maintain::nats_creds(args).await,
+        Command::Bench(args) => bench::run(args).await,
+    }
+}
+
+async fn run_call(args: CallArgs) -> Result<(), Error> {
+    let address = match args.address {
+        Some(address) => address,
+        None => args.state.running()?.address,
+    };
+    let token = match (args.token, args.act_as) {
+        (Some(token), _) => token,
+        (None, Some(post)) => args.state.token(&post, None, 3600)?,
+        (None, None) => return Err("give --token or --as POST".into()),
+    };
+    let channel = tonic::transport::Endpoint::from_shared(address)?.connect().await?;
+    let call = call::Call {
+        method: args.method,
+        data: args.data,
+        token,
+        purpose: args.purpose,
+        request_id: args.request_id,
+        post: args.post,
+    };
+    call::call(channel, call, &mut std::io::stdout()).await
+}
+
+fn run_token(args: TokenArgs) -> Result<(), Error> {
+    use std::io::Write as _;
+    let text = match args.post {
+        Some(post) => args.state.token(&post, args.agency, args.lifetime_s)?,
+        None => token::for_operator(&args.state.issuer()?, args.lifetime_s)?,
+    };
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}

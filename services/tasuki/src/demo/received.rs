@@ -1,0 +1,283 @@
+//! What subscribers received, and how one post's bytes of an event differ from everybody's.
+//!
+//! An event is taken apart into pieces: a fact by its key, a passage of minutes by its class, any other personal field
+//! by its name. The most that anybody received of a piece is the measure: who has fewer bytes of it, lacks something.
+//! Never asks the policy or the log what should be there.
+
+use std::collections::BTreeMap;
+
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, ReflectMessage as _, Value,
+};
+use tasuki_contract::DataClass;
+use tasuki_contract::timeline::v1::{KnownFact, TimelineItem};
+
+use crate::Error;
+use crate::call::pool;
+
+const FACT: &str = "tasuki.common.v1.Fact";
+const SECTION: &str = "tasuki.minutes.v1.Section";
+
+/// A part of an event that may be withheld by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Piece {
+    /// A field by its name.
+    Field(String),
+    /// A passage of minutes by its class.
+    Passage(DataClass),
+    /// A fact by its dictionary key.
+    Fact(String),
+}
+
+/// How much of something a post lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lack {
+    /// It received a part of it.
+    Partly,
+    /// It received nothing of it.
+    Wholly,
+}
+
+/// One event as one post received it.
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// The item.
+    pub item: TimelineItem,
+    /// Its event, where more than its existence was sent.
+    pub content: Option<DynamicMessage>,
+    pieces: BTreeMap<Piece, Vec<u8>>,
+}
+
+/// One event that somebody received.
+#[derive(Debug)]
+pub struct Shared {
+    /// The item of whoever received most of it.
+    pub item: TimelineItem,
+    /// Each post's form of it, by slug.
+    pub by_post: BTreeMap<String, Got>,
+    most: BTreeMap<Piece, Vec<u8>>,
+}
+
+/// Everything that was received.
+#[derive(Debug)]
+pub struct Received {
+    /// Events in the order in which they happened.
+    pub events: Vec<Shared>,
+    contract: Contract,
+    delivered: usize,
+}
+
+/// The contract, with the class of every field.
+#[derive(Debug)]
+pub struct Contract {
+    pool: DescriptorPool,
+    class: ExtensionDescriptor,
+}
+
+impl Received {
+    /// Puts the items of all posts together.
+    pub fn new(posts: impl Iterator<Item = (String, Vec<TimelineItem>)>) -> Result<Self, Error> {
+        let contract = Contract::new()?;
+        let mut events: BTreeMap<String, Shared> = BTreeMap::new();
+        let mut delivered = 0;
+        for (slug, items) in posts {
+            delivered += items.len();
+            for item in items {
+                let got = contract.got(item)?;
+                let shared = events.entry(got.item.event_id.clone()).or_insert_with(|| Shared {
+                    item: got.item.clone(),
+                    by_post: BTreeMap::new(),
+                    most: BTreeMap::new(),
+                });
+                for (piece, bytes) in &got.pieces {
+                    let most = shared.most.entry(piece.clone()).or_default();
+                    if bytes.len() > most.len() {
+                        most.clone_from(bytes);
+                    }
+                }
+                shared.by_post.insert(slug.clone(), got);
+            }
+        }
+        let mut events: Vec<Shared> = events.into_values().collect();
+        events.sort_by_key(|shared| {
+            let at = |t: Option<prost_types::Timestamp>| t.map_or((0, 0), |t| (t.seconds, t.nanos));
+            (at(shared.item.occurred_at), at(shared.item.recorded_at), shared.item.event_id.clone())
+        });
+        Ok(Self { events, contract, delivered })
+    }
+
+    /// Items received by all subscribers.
+    pub fn delivered(&self) -> usize {
+        self.delivered
+    }
+
+    /// The contract.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+}
+
+impl Shared {
+    /// What a post that received the event did not receive of it.
+    pub fn lacking(&self, slug: &str) -> Vec<(&Piece, Lack)> {
+        let Some(got) = self.by_post.get(slug) else { return Vec::new() };
+        let lacks = self.most.iter().filter_map(|(piece, most)| match got.pieces.get(piece) {
+            None => Some((piece, Lack::Wholly)),
+            Some(bytes) if bytes != most => Some((piece, Lack::Partly)),
+            Some(_) => None,
+        });
+        lacks.collect()
+    }
+}
+
+impl Contract {
+    /// Reads it from the descriptors inside the program.
+    pub fn new() -> Result<Self, Error> {
+        let pool = pool()?;
+        let class =
+            pool.get_extension_by_name("tasuki.privacy.v1.data_class").ok_or("the contract has classes")?;
+        Ok(Self { pool, class })
+    }
+
+    fn got(&self, item: TimelineItem) -> Result<Got, Error> {
+        let content = match &item.event {
+            None => None,
+            Some(any) => {
+                let name = any.type_url.rsplit('/').next().unwrap_or_default();
+                let descriptor =
+                    self.pool.get_message_by_name(name).ok_or_else(|| format!("unknown event {name}"))?;
+                Some(DynamicMessage::decode(descriptor, any.value.as_slice())?)
+            }
+        };
+        let mut pieces = BTreeMap::new();
+        if let Some(content) = &content {
+            self.take_apart(content, &mut pieces);
+        }
+        Ok(Got { item, content, pieces })
+    }
+
+    /// The class that the contract gives a field.
+    pub fn class_of(&self, field: &FieldDescriptor) -> DataClass {
+        let options = field.options();
+        let number = options.get_extension(&self.class).as_enum_number().unwrap_or_default();
+        DataClass::try_from(number).unwrap_or(DataClass::Unspecified)
+    }
+
+    fn take_apart(&self, message: &DynamicMessage, pieces: &mut BTreeMap<Piece, Vec<u8>>) {
+        for (field, value) in message.fields() {
+            let class = self.class_of(&field);
+            for part in messages(value) {
+                match part.descriptor().full_name() {
+                    FACT => add(pieces, Piece::Fact(text(part, "key")), part),
+                    SECTION => add(pieces, Piece::Passage(class_in(part)), part),
+                    _ if class == DataClass::ByContent => self.take_apart(part, pieces),
+                    _ => {}
+                }
+            }
+            let apart =
+                messages(value).next().is_some_and(|m| matches!(m.descriptor().full_name(), FACT | SECTION));
+            if !apart && !matches!(class, DataClass::NotPersonal | DataClass::ByContent) {
+                let mut alone = DynamicMessage::new(message.descriptor());
+                alone.set_field(&field, value.clone());
+                add(pieces, Piece::Field(field.name().to_owned()), &alone);
+            }
+        }
+    }
+}
+
+/// What one card lacks of facts that another shows, by the same measure.
+pub fn facts_lacking<'f>(all: &'f [Vec<KnownFact>], mine: &[KnownFact]) -> Vec<(&'f str, Option<Lack>)> {
+    use prost::Message as _;
+    let mut most: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    for fact in all.iter().flatten().filter_map(|known| known.fact.as_ref()) {
+        let bytes = fact.encode_to_vec();
+        let held = most.entry(&fact.key).or_default();
+        if bytes.len() > held.len() {
+            *held = bytes;
+        }
+    }
+    let mine = |key: &str| {
+        let found = mine.iter().filter_map(|known| known.fact.as_ref()).find(|fact| fact.key == key);
+        found.map(prost::Message::encode_to_vec)
+    };
+    let lack = |key, most: Vec<u8>| match mine(key) {
+        None => (key, Some(Lack::Wholly)),
+        Some(bytes) => (key, (bytes != most).then_some(Lack::Partly)),
+    };
+    most.into_iter().map(|(key, bytes)| lack(key, bytes)).collect()
+}
+
+fn add(pieces: &mut BTreeMap<Piece, Vec<u8>>, piece: Piece, message: &DynamicMessage) {
+    use prost::Message as _;
+    pieces.entry(piece).or_default().extend(message.encode_to_vec());
+}
+
+/// The messages in a field: one, several, or none.
+pub fn messages(value: &Value) -> impl Iterator<Item = &DynamicMessage> {
+    let one = value.as_message();
+    let several = value.as_list().into_iter().flatten().filter_map(Value::as_message);
+    one.into_iter().chain(several)
+}
+
+/// A text field of a message; empty where there is none.
+pub fn text(message: &DynamicMessage, field: &str) -> String {
+    let value = message.get_field_by_name(field);
+    value.and_then(|v| v.as_str().map(ToOwned::to_owned)).unwrap_or_default()
+}
+
+/// The class that a passage names for itself.
+fn class_in(section: &DynamicMessage) -> DataClass {
+    let number = section.get_field_by_name("data_class").and_then(|v| v.as_enum_number()).unwrap_or_default();
+    DataClass::try_from(number).unwrap_or(DataClass::Unspecified)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tasuki_contract::Event;
+    use tasuki_contract::common::v1::{Fact, fact::Value as FactValue};
+    use tasuki_contract::intake::v1::{ConsentAtSource, ReferralSubmitted};
+
+    use super::*;
+
+    fn item(event: ReferralSubmitted) -> TimelineItem {
+        let event = Event::from(event);
+        let type_url = format!("type.googleapis.com/{}", event.rule().type_name);
+        let any = prost_types::Any { type_url, value: event.encode_to_vec() };
+        TimelineItem { event_id: "one".to_owned(), event: Some(any), ..TimelineItem::default() }
+    }
+
+    fn allergies(text: &str) -> Vec<Fact> {
+        let value = Some(FactValue::Text(text.to_owned()));
+        vec![Fact { key: "allergies".to_owned(), value, ..Fact::default() }]
+    }
+
+    #[test]
+    fn what_a_post_lacks_is_found_in_the_bytes_that_others_received() {
+        let consent = ConsentAtSource { signer_relation: "mother".to_owned(), ..ConsentAtSource::default() };
+        let all = ReferralSubmitted {
+            referral_id: "r".to_owned(),
+            message: "text".to_owned(),
+            facts: allergies("egg"),
+            consent_at_source: Some(consent),
+            ..ReferralSubmitted::default()
+        };
+        let reduced = ReferralSubmitted { message: String::new(), facts: allergies(""), ..all.clone() };
+        let none = ReferralSubmitted { referral_id: "r".to_owned(), ..ReferralSubmitted::default() };
+        let posts = [("a", all), ("b", reduced), ("c", none)];
+        let posts = posts.map(|(slug, event)| (slug.to_owned(), vec![item(event)]));
+        let received = Received::new(posts.into_iter()).unwrap();
+        assert_eq!((received.delivered(), received.events.len()), (3, 1));
+        let lacking = |slug: &str| {
+            let found = received.events[0].lacking(slug);
+            found.into_iter().map(|(piece, lack)| (piece.clone(), lack)).collect::<Vec<_>>()
+        };
+        let message = || Piece::Field("message".to_owned());
+        let fact = || Piece::Fact("allergies".to_owned());
+        let signer = || Piece::Field("signer_relation".to_owned());
+        assert_eq!(lacking("a"), []);
+        assert_eq!(lacking("b"), [(message(), Lack::Wholly), (fact(), Lack::Partly)]);
+        let whole = [message(), signer(), fact()].map(|piece| (piece, Lack::Wholly));
+        assert_eq!(lacking("c"), whole);
+    }
+}

@@ -1,0 +1,328 @@
+//! A node: any subset of roles in one process, against one database and one broker.
+//!
+//! Services share the log, the directory and the views; relay and projector are one leader each with standbys on
+//! other nodes. Signals between nodes are pings over NATS, hints only: every role also polls slowly.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tasuki_auth::{TrustedIssuer, Verifier};
+use tasuki_bus::{Bus, BusOptions, Ping, publish_ping, subscribe_pings};
+use tasuki_contract::consent::v1::consent_service_server::ConsentServiceServer;
+use tasuki_contract::directory::v1::directory_service_server::DirectoryServiceServer;
+use tasuki_contract::handoff::v1::handoff_service_server::HandoffServiceServer;
+use tasuki_contract::intake::v1::consultation_service_server::ConsultationServiceServer;
+use tasuki_contract::intake::v1::referral_service_server::ReferralServiceServer;
+use tasuki_contract::minutes::v1::minutes_service_server::MinutesServiceServer;
+use tasuki_contract::timeline::v1::timeline_service_server::TimelineServiceServer;
+use tasuki_kit::{Platform, PlatformOptions};
+use tasuki_log::{Database, Keyring, Reader, WriterOptions, migrate};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic::transport::{Channel, Endpoint, Server};
+
+use crate::Error;
+use crate::layer::Observe;
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Role {
+    Intake,
+    Handoff,
+    Minutes,
+    Directory,
+    Timeline,
+    Relay,
+    Projector,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 7] = [
+        Self::Intake,
+        Self::Handoff,
+        Self::Minutes,
+        Self::Directory,
+        Self::Timeline,
+        Self::Relay,
+        Self::Projector,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Intake => "intake",
+            Self::Handoff => "handoff",
+            Self::Minutes => "minutes",
+            Self::Directory => "directory",
+            Self::Timeline => "timeline",
+            Self::Relay => "relay",
+            Self::Projector => "projector",
+        }
+    }
+
+    /// Reads names of roles; `all` stands for every one.
+    pub fn parse_all(names: &[String]) -> Result<Vec<Self>, Error> {
+        if names.iter().any(|n| n == "all") {
+            return Ok(Self::ALL.to_vec());
+        }
+        let find = |name: &String| {
+            Self::ALL.into_iter().find(|r| r.name() == name).ok_or_else(|| {
+                let all: Vec<&str> = Self::ALL.iter().map(|r| r.name()).collect();
+                Error::from(format!("no role {name}; there are: all, {}", all.join(", ")))
+            })
+        };
+        names.iter().map(find).collect()
+    }
+}
+
+/// What a node runs against.
+pub struct NodeOptions {
+    /// Connection string of PostgreSQL.
+    pub database_url: String,
+    /// Address of nats-server.
+    pub nats_url: String,
+    /// Credentials for it.
+    pub nats_creds: Option<String>,
+    /// Keys of the log.
+    pub keyring: Keyring,
+    /// Who issues tokens.
+    pub issuers: Vec<TrustedIssuer>,
+    /// What to do.
+    pub roles: Vec<Role>,
+    /// Where to listen, when there is a service among the roles.
+    pub listen: SocketAddr,
+}
+
+/// A running node.
+pub struct Node {
+    address: Option<SocketAddr>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    failures: tokio::sync::Mutex<mpsc::Receiver<Error>>,
+}
+
+/// Messages larger than this are refused, bytes.
+const MESSAGE_MAX: usize = 1 << 20;
+/// Connections of the pool that reads the log and the views.
+const POOL: usize = 24;
+/// How old the directory may be when nobody told of a change.
+const DIRECTORY_AGE_MAX: Duration = Duration::from_millis(500);
+
+impl Node {
+    /// Migrates, starts every role, and listens.
+    pub async fn start(options: NodeOptions) -> Result<Self, Error> {
+        let database = Database::new(&options.database_url, POOL)?;
+        migrate(&database).await?;
+        tasuki_views::migrate(&options.database_url).await?;
+        let views = tasuki_views::Views::new(&options.database_url, POOL)?;
+        let cancel = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (failed, failures) = mpsc::channel(8);
+        let has = |role| options.roles.contains(&role);
+        let serves = options.roles.iter().any(|r| !matches!(r, Role::Relay | Role::Projector));
+
+        let bus_options = BusOptions::service(&options.nats_url, options.nats_creds.clone(), "tasuki");
+        let (log_head, log_heads) = watch::channel(0_u64);
+        let (view_head, view_heads) = watch::channel(0_u64);
+        let log_head = Arc::new(log_head);
+        let view_head = Arc::new(view_head);
+
+        let mut address = None;
+        if serves {
+            let platform = Platform::start(PlatformOptions {
+                database: database.clone(),
+                keyring: options.keyring.clone(),
+                verifier: Arc::new(Verifier::new(options.issuers)?),
+                writer: WriterOptions::default(),
+            })
+            .await?;
+            tasks.spawn(platform.clone().follow_directory(DIRECTORY_AGE_MAX, cancel.clone()));
+            tasks.spawn(forward(platform.writer().head(), log_head.clone(), cancel.clone()));
+            tasks.spawn(announce(bus_options.clone(), platform.writer().head(), cancel.clone()));
+            let listener = TcpListener::bind(options.listen).await?;
+            address = Some(listener.local_addr()?);
+            let routes = routes(&options.roles, &platform, &views, view_heads.clone(), &cancel).await?;
+            let failed = failed.clone();
+            let ending = cancel.clone();
+            tasks.spawn(async move {
+                let served = Server::builder()
+                    .layer(Observe)
+                    .tcp_nodelay(true)
+                    .http2_keepalive_interval(Some(Duration::from_secs(30)))
+                    .initial_stream_window_size(256 * 1024)
+                    .add_routes(routes)
+                    .serve_with_incoming_shutdown(
+                        tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true)),
+                        ending.cancelled_owned(),
+                    )
+                    .await;
+                if let Err(error) = served {
+                    let _ = failed.send(error.into()).await;
+                }
+            });
+        }
+        tasks.spawn(listen(bus_options.clone(), Ping::Log, log_head.clone(), cancel.clone()));
+        tasks.spawn(listen(bus_options.clone(), Ping::Views, view_head.clone(), cancel.clone()));
+        if has(Role::Relay) {
+            let (database, heads, bus, ending) =
+                (database.clone(), log_heads.clone(), bus_options.clone(), cancel.clone());
+            let reader = Reader::new(database.clone());
+            self::role(&tasks, &failed, async move {
+                let Some(bus) = ending.run_until_cancelled(Bus::connect(&bus)).await else { return Ok(()) };
+                let options = tasuki_relay::RelayOptions::default();
+                Ok(tasuki_relay::run(database, reader, bus?, heads, options, ending).await?)
+            });
+        }
+        if has(Role::Projector) {
+            let (url, head, bus, ending) =
+                (options.database_url.clone(), view_head.clone(), bus_options.clone(), cancel.clone());
+            let reader = Reader::new(database.clone());
+            self::role(&tasks, &failed, async move {
+                Ok(tasuki_projector::run_connecting(url, reader, bus, head, ending).await?)
+            });
+        }
+        tasks.close();
+        Ok(Self { address, cancel, tasks, failures: tokio::sync::Mutex::new(failures) })
+    }
+
+    /// Where it listens; `None` without a service role.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// A client's channel to it.
+    pub async fn channel(&self) -> Result<Channel, Error> {
+        let address = self.address.ok_or("no service role")?;
+        Ok(Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect().await?)
+    }
+
+    /// Completes with the error of a role that cannot go on.
+    pub async fn failed(&self) -> Error {
+        match self.failures.lock().await.recv().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets calls that run come to their end, ends streams, then the roles; at most ten seconds.
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await;
+    }
+}
+
+/// Runs a role; its error ends the node.
+fn role(
+    tasks: &TaskTracker,
+    failed: &mpsc::Sender<Error>,
+    work: impl Future<Output = Result<(), Error>> + Send + 'static,
+) {
+    let failed = failed.clone();
+    tasks.spawn(async move {
+        if let Err(error) = work.await {
+            let _ = failed.send(error).await;
+        }
+    });
+}
+
+async fn routes(
+    roles: &[Role],
+    platform: &Platform,
+    views: &tasuki_views::Views,
+    view_heads: watch::Receiver<u64>,
+    cancel: &CancellationToken,
+) -> Result<Routes, Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tasuki_contract::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let mut routes = Routes::new(health_service).add_service(reflection);
+    for role in roles {
+        match role {
+            Role::Intake => {
+                let consultations =
+                    ConsultationServiceServer::new(tasuki_intake::Consultations(platform.clone()));
+                let referrals = ReferralServiceServer::new(tasuki_intake::Referrals {
+                    platform: platform.clone(),
+                    views: views.clone(),
+                });
+                health.set_serving::<ConsultationServiceServer<tasuki_intake::Consultations>>().await;
+                health.set_serving::<ReferralServiceServer<tasuki_intake::Referrals>>().await;
+                routes = routes
+                    .add_service(consultations.max_decoding_message_size(MESSAGE_MAX))
+                    .add_service(referrals.max_decoding_message_size(MESSAGE_MAX));
+            }
+            Role::Handoff => {
+                let service = HandoffServiceServer::new(tasuki_handoff::Handoff(platform.clone()));
+                health.set_serving::<HandoffServiceServer<tasuki_handoff::Handoff>>().await;
+                routes = routes.add_service(service.max_decoding_message_size(MESSAGE_MAX));
+            }
+            Role::Minutes => {
+                let service = MinutesServiceServer::new(tasuki_minutes::Minutes(platform.clone()));
+                health.set_serving::<MinutesServiceServer<tasuki_minutes::Minutes>>().await;
+                routes = routes.add_service(service.max_decoding_message_size(MESSAGE_MAX));
+            }
+            Role::Directory => {
+                let directory = tasuki_directory::Directory(platform.clone());
+                health.set_serving::<DirectoryServiceServer<tasuki_directory::Directory>>().await;
+                health.set_serving::<ConsentServiceServer<tasuki_directory::Directory>>().await;
+                routes = routes
+                    .add_service(
+                        DirectoryServiceServer::new(directory.clone()).max_decoding_message_size(MESSAGE_MAX),
+                    )
+                    .add_service(ConsentServiceServer::new(directory).max_decoding_message_size(MESSAGE_MAX));
+            }
+            Role::Timeline => {
+                let options = tasuki_timeline::TimelineOptions::new(view_heads.clone(), cancel.clone());
+                let timeline = tasuki_timeline::Timeline::new(platform.clone(), views.clone(), options);
+                health.set_serving::<TimelineServiceServer<tasuki_timeline::Timeline>>().await;
+                routes = routes
+                    .add_service(TimelineServiceServer::new(timeline).max_decoding_message_size(MESSAGE_MAX));
+            }
+            Role::Relay | Role::Projector => {}
+        }
+    }
+    Ok(routes)
+}
+
+/// Passes this process's own head on to its own followers.
+async fn forward(mut from: watch::Receiver<u64>, to: Arc<watch::Sender<u64>>, cancel: CancellationToken) {
+    while let Some(Ok(())) = cancel.run_until_cancelled(from.changed()).await {
+        raise(&to, *from.borrow_and_update());
+    }
+}
+
+/// Tells the other nodes of each flush; pings that would pile up are merged.
+async fn announce(options: BusOptions, mut head: watch::Receiver<u64>, cancel: CancellationToken) {
+    let Some(Ok(bus)) = cancel.run_until_cancelled(Bus::connect(&options)).await else { return };
+    while let Some(Ok(())) = cancel.run_until_cancelled(head.changed()).await {
+        let position = *head.borrow_and_update();
+        if let Err(error) = publish_ping(&bus, Ping::Log, position).await {
+            tracing::debug!(%error, "ping not sent");
+        }
+    }
+}
+
+/// Hears of the other nodes' flushes.
+async fn listen(options: BusOptions, ping: Ping, to: Arc<watch::Sender<u64>>, cancel: CancellationToken) {
+    let Some(Ok(bus)) = cancel.run_until_cancelled(Bus::connect(&options)).await else { return };
+    let Ok(mut pings) = subscribe_pings(&bus, ping).await else { return };
+    while let Some(Some(position)) = cancel.run_until_cancelled(pings.next()).await {
+        raise(&to, position);
+    }
+}
+
+/// Raises a head; it never goes back.
+pub(crate) fn raise(head: &watch::Sender<u64>, position: u64) {
+    head.send_if_modified(|now| {
+        let further = position > *now;
+        *now = position.max(*now);
+        further
+    });
+}

@@ -1,0 +1,200 @@
+//! The embedded default: private PostgreSQL and nats-server, all roles, the try-out issuer, an example region.
+//!
+//! State is kept under `.tasuki/`; a second start goes on where the first ended, also after a kill -9. It listens on
+//! loopback only and says loudly that its tokens are for trying out.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tasuki_auth::DevIssuer;
+use tasuki_domain::ids::{AgencyId, PostId};
+use tasuki_standalone::{Stack, StackOptions};
+
+use crate::Error;
+use crate::node::{Node, NodeOptions, Role};
+use crate::region::{self, Region};
+use crate::secrets::{self, Secrets};
+use crate::token;
+
+/// Where the embedded default keeps its state.
+#[derive(Args, Clone, Debug)]
+pub struct StateArgs {
+    /// Directory of the state.
+    #[arg(long, env = "TASUKI_STATE_DIR", default_value = ".tasuki")]
+    pub state_dir: PathBuf,
+    /// Region file; default: the example region inside the program.
+    #[arg(long, env = "TASUKI_REGION")]
+    pub region: Option<PathBuf>,
+}
+
+/// Arguments of `up`.
+#[derive(Args, Clone, Debug)]
+pub struct UpArgs {
+    #[command(flatten)]
+    state: StateArgs,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "TASUKI_LISTEN", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+}
+
+/// What a running `up` tells the other commands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Running {
+    /// `http://127.0.0.1:PORT`.
+    pub address: String,
+    /// Connection string of its PostgreSQL.
+    pub database_url: String,
+    /// Address of its nats-server.
+    pub nats_url: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+const RUNNING: &str = "running.json";
+
+impl StateArgs {
+    /// What the running `up` wrote down.
+    pub fn running(&self) -> Result<Running, Error> {
+        let path = self.state_dir.join(RUNNING);
+        let text = std::fs::read_to_string(&path).map_err(|_| {
+            format!("nothing runs with its state in {}; start ./dev up", self.state_dir.display())
+        })?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The secrets of the state directory.
+    pub fn secrets(&self) -> Result<Secrets, Error> {
+        Secrets::open(&self.state_dir.join("secrets"))
+    }
+
+    /// The try-out issuer.
+    pub fn issuer(&self) -> Result<DevIssuer, Error> {
+        self.secrets()?.issuer.ok_or_else(|| "there is no try-out issuer here".into())
+    }
+
+    /// The region.
+    pub fn region(&self) -> Result<Region, Error> {
+        match &self.region {
+            Some(path) => Region::parse(&std::fs::read_to_string(path)?),
+            None => Region::parse(region::EXAMPLE),
+        }
+    }
+
+    /// Agency and post of `agency.post`, or of a post's id together with its agency's.
+    pub fn post(&self, name: &str, agency: Option<uuid::Uuid>) -> Result<(AgencyId, PostId), Error> {
+        let region = self.region()?;
+        let found = region.posts().find(|(slug, _, post)| slug == name || post.to_string() == name);
+        if let Some((_, agency, post)) = found {
+            return Ok((agency, post));
+        }
+        match (agency, uuid::Uuid::try_parse(name)) {
+            (Some(agency), Ok(post)) => Ok((AgencyId(agency), PostId(post))),
+            _ => {
+                let names: Vec<String> = region.posts().map(|(slug, ..)| slug).collect();
+                Err(format!("no post {name} in the region; there are: {}", names.join(", ")).into())
+            }
+        }
+    }
+
+    /// A try-out token for a post.
+    pub fn token(&self, post: &str, agency: Option<uuid::Uuid>, lifetime_s: i64) -> Result<String, Error> {
+        let (agency, post) = self.post(post, agency)?;
+        token::for_post(&self.issuer()?, agency, post, lifetime_s)
+    }
+}
+
+/// The embedded default, running.
+pub struct Embedded {
+    /// The private servers.
+    pub stack: Stack,
+    /// The roles.
+    pub node: Node,
+    /// What it told the other commands.
+    pub running: Running,
+    /// Its secrets.
+    pub secrets: Secrets,
+    state: StateArgs,
+}
+
+impl Embedded {
+    /// Starts the servers, the roles, and registers the region.
+    pub async fn start(state: &StateArgs, listen: SocketAddr) -> Result<Self, Error> {
+        std::fs::create_dir_all(&state.state_dir)?;
+        let secrets = Secrets::open_or_create(&state.state_dir.join("secrets"))?;
+        let region = state.region()?;
+        let (Some(issuer), Some(operator)) = (&secrets.issuer, &secrets.operator) else {
+            return Err("the embedded default has an issuer and an operator".into());
+        };
+        let mut options = StackOptions::kept(&state.state_dir);
+        options.nats.extra = operator.server_config()?;
+        let stack = Stack::start(options).await?;
+        let database_url = stack.postgres.ensure_database("tasuki").await?;
+        let nats_url = stack.nats.url();
+        let node = Node::start(NodeOptions {
+            database_url: database_url.clone(),
+            nats_url: nats_url.clone(),
+            nats_creds: Some(operator.service_creds()?),
+            keyring: secrets.keyring.clone(),
+            issuers: vec![issuer.trust(token::AUDIENCE)?],
+            roles: Role::ALL.to_vec(),
+            listen,
+        })
+        .await?;
+        let address = node.address().ok_or("no service role")?;
+        let running =
+            Running { address: format!("http://{address}"), database_url, nats_url, pid: std::process::id() };
+        region.register(node.channel().await?, &token::for_operator(issuer, 600)?).await?;
+        secrets::write(&state.state_dir.join(RUNNING), &serde_json::to_vec_pretty(&running)?)?;
+        Ok(Self { stack, node, running, secrets, state: state.clone() })
+    }
+
+    /// Ends calls in an orderly way, then the roles, then the servers.
+    pub async fn stop(self) -> Result<(), Error> {
+        let _ = std::fs::remove_file(self.state.state_dir.join(RUNNING));
+        self.node.stop().await;
+        self.stack.stop().await?;
+        Ok(())
+    }
+}
+
+/// Runs until Ctrl-C, SIGTERM, or the end of one of the servers.
+pub async fn run(args: UpArgs) -> Result<(), Error> {
+    let embedded = Embedded::start(&args.state, args.listen).await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "tasuki up: {}", embedded.running.address)?;
+    writeln!(out, "  nats       {}", embedded.running.nats_url)?;
+    writeln!(out, "  state      {}", args.state.state_dir.display())?;
+    writeln!(
+        out,
+        "  TRY-OUT ISSUER: anybody who can read the state directory can act for any post. No real data."
+    )?;
+    writeln!(out, "  お試し用の認証です。実在の方の情報を入れないでください。")?;
+    writeln!(out, "  posts:")?;
+    for (slug, _, post) in args.state.region()?.posts() {
+        writeln!(out, "    {slug:<24} {post}")?;
+    }
+    writeln!(out, "  Ctrl-C stops it")?;
+    out.flush()?;
+    let result = tokio::select! {
+        () = interrupted() => Ok(()),
+        which = embedded.stack.ended() => Err(Error::from(format!("{which} has ended; see its log in the state directory"))),
+    };
+    embedded.stop().await?;
+    result
+}
+
+/// Completes on Ctrl-C or SIGTERM.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

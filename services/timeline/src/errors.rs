@@ -1,0 +1,92 @@
+//! The statuses that only this service gives, and faults of the views.
+//!
+//! Reasons are stable. Nothing here says more about an unknown thing than about a foreign one.
+
+use std::time::Duration;
+
+use tasuki_kit::errors::{self, DOMAIN};
+use tasuki_log::{AppendError, LogError};
+use tasuki_views::ViewError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+/// A fault of the views.
+pub(crate) fn views(error: &ViewError) -> Status {
+    errors::fault(&LogError::Database(format!("views: {error}")))
+}
+
+/// A fault of the log.
+pub(crate) fn log(error: LogError) -> Status {
+    errors::fault(&error)
+}
+
+/// What may be read changed again and again while the answer was made.
+pub(crate) fn changing() -> Status {
+    errors::append_failed(&AppendError::Conflict)
+}
+
+/// The cursor was not given by this installation to this post.
+pub(crate) fn cursor_invalid() -> Status {
+    let mut all = details("CURSOR_INVALID", "カーソルが正しくありません。空のカーソルから読み直してください");
+    all.set_bad_request(vec![FieldViolation::new("cursor", "CURSOR_INVALID")]);
+    Status::with_error_details(
+        Code::InvalidArgument,
+        "the cursor is not one that was given to this post",
+        all,
+    )
+}
+
+/// The log was restored or promoted since the cursor was given.
+pub(crate) fn cursor_reset() -> Status {
+    errors::status(
+        Code::FailedPrecondition,
+        "CURSOR_RESET",
+        "the log was resumed since this cursor was given; read from the beginning",
+        "記録が復旧されたため、このカーソルは使えません。最初から読み直してください",
+    )
+}
+
+/// The view has not reached the event in the time that a caller may wait.
+pub(crate) fn view_behind() -> Status {
+    let mut all = details("VIEW_BEHIND", "反映が遅れています。もう一度お試しください");
+    all.set_retry_info(Some(Duration::from_secs(1)));
+    Status::with_error_details(Code::Unavailable, "the view has not reached that event yet", all)
+}
+
+/// This process is going away: open the stream again with the last cursor.
+pub(crate) fn draining() -> Status {
+    let mut all = details("DRAINING", "サーバーが停止します。最後のカーソルから再接続してください");
+    all.set_retry_info(Some(Duration::from_millis(200)));
+    Status::with_error_details(Code::Unavailable, "this server is stopping; subscribe again", all)
+}
+
+/// A caller without a post, such as an operator.
+pub(crate) fn post_required() -> Status {
+    errors::status(
+        Code::PermissionDenied,
+        "POST_REQUIRED",
+        "only a post has views",
+        "窓口として呼び出してください",
+    )
+}
+
+/// The token of an open stream has ended.
+pub(crate) fn token_expired() -> Status {
+    errors::unauthenticated(&tasuki_auth::AuthError::Expired)
+}
+
+/// The post of an open stream is held by others now, or closed.
+pub(crate) fn post_not_held() -> Status {
+    errors::status(
+        Code::PermissionDenied,
+        "POST_NOT_HELD",
+        "the post is not held by the token's subject any more",
+        "この窓口の担当ではなくなりました",
+    )
+}
+
+fn details(reason: &str, ja: &str) -> ErrorDetails {
+    let mut all = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    all.set_localized_message("ja", ja);
+    all
+}

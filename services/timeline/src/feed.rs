@@ -1,0 +1,198 @@
+//! Items of a feed, prepared by the page and disclosed one by one.
+//!
+//! Preparing costs a few round trips for a whole page; what a viewer may know is found at the very moment of
+//! disclosure, on the circle as it is then.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use tasuki_domain::circle::Circle;
+use tasuki_domain::ids::CaseId;
+use tasuki_kit::Platform;
+use tasuki_log::reads::ReadOutcome;
+use tasuki_log::{LogError, ReadEntry, Record};
+use tasuki_privacy::Access;
+use tasuki_views::FeedRow;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::asking::{Asking, day_of};
+use crate::desk::STALE_TRIES_MAX;
+use crate::errors;
+use crate::redact::{self, Disclosure};
+use crate::sight::{self, Sight};
+
+/// Rows of a feed with their records, and the cases that they belong to.
+pub(crate) struct Page {
+    pub rows: Vec<(FeedRow, Record)>,
+    pub sights: HashMap<CaseId, Sight>,
+}
+
+impl Page {
+    /// Loads records, keys and cases of the rows. Opens nothing yet.
+    pub(crate) async fn prepare(platform: &Platform, rows: Vec<FeedRow>) -> Result<Self, Status> {
+        let cases = rows.iter().filter_map(|row| row.case);
+        let (rows, sights) =
+            futures::try_join!(with_records(platform, &rows), sight::load_all(platform, cases))?;
+        Ok(Self { rows, sights })
+    }
+
+    /// The same for rows of one case, under a look at it that was taken before.
+    pub(crate) async fn of_case(
+        platform: &Platform,
+        rows: &[FeedRow],
+        sight: &Sight,
+    ) -> Result<Self, Status> {
+        let sights = HashMap::from([(sight.case, sight.clone())]);
+        Ok(Self { rows: with_records(platform, rows).await?, sights })
+    }
+
+    /// Looks at a case again, after a disclosure of it has changed.
+    pub(crate) async fn look_again(&mut self, platform: &Platform, case: CaseId) -> Result<(), Status> {
+        self.sights.insert(case, Sight::load(platform, case).await?);
+        Ok(())
+    }
+
+    /// What the viewer learns from a row now, and the record of it; `None` where it learns nothing.
+    pub(crate) async fn disclose(
+        &self,
+        platform: &Platform,
+        asking: &Asking,
+        index: usize,
+    ) -> Result<(Disclosure, Option<ReadEntry>), Status> {
+        let (row, record) = &self.rows[index];
+        let nobody = Circle::default();
+        let sight = row.case.and_then(|case| self.sights.get(&case));
+        let access =
+            Access::new(&asking.viewer, sight.map_or(&nobody, Sight::circle), day_of(Timestamp::now()));
+        let event = open_for(platform, &access, record).await?;
+        let disclosure = redact::item(row, record, event, &access);
+        let entry = disclosure.tells().then(|| {
+            let cases = sight.map(|s| (s.case, s.epoch)).into_iter().collect();
+            asking.entry(cases, vec![row.event_id], disclosure.fact_keys.clone(), access.grants())
+        });
+        Ok((disclosure, entry))
+    }
+
+    /// The same for one row, on record: made anew while disclosures of its case change.
+    ///
+    /// Errors: `CONFLICT` when they change more often than [`STALE_TRIES_MAX`].
+    pub(crate) async fn disclose_on_record(
+        &mut self,
+        platform: &Platform,
+        asking: &Asking,
+        index: usize,
+    ) -> Result<Disclosure, Status> {
+        for _ in 0..STALE_TRIES_MAX {
+            let (disclosure, entry) = self.disclose(platform, asking, index).await?;
+            let Some(entry) = entry else { return Ok(disclosure) };
+            match platform.reads().record(entry).await.map_err(errors::log)? {
+                ReadOutcome::Recorded => return Ok(disclosure),
+                ReadOutcome::Stale => {
+                    if let Some(case) = self.rows[index].0.case {
+                        self.look_again(platform, case).await?;
+                    }
+                }
+            }
+        }
+        Err(errors::changing())
+    }
+
+    /// Everything on the page, on record: one record for each case, so that each guardian finds its own child's.
+    ///
+    /// Errors: `CONFLICT` as above.
+    pub(crate) async fn disclose_all_on_record(
+        &mut self,
+        platform: &Platform,
+        asking: &Asking,
+    ) -> Result<Vec<Disclosure>, Status> {
+        for _ in 0..STALE_TRIES_MAX {
+            let mut disclosures = Vec::with_capacity(self.rows.len());
+            let mut entries: HashMap<Option<CaseId>, ReadEntry> = HashMap::new();
+            for index in 0..self.rows.len() {
+                let (disclosure, entry) = self.disclose(platform, asking, index).await?;
+                if let Some(entry) = entry {
+                    merge(&mut entries, self.rows[index].0.case, entry);
+                }
+                disclosures.push(disclosure);
+            }
+            let stale = record_all(platform, entries).await?;
+            if stale.is_empty() {
+                return Ok(disclosures);
+            }
+            for case in stale.into_iter().flatten() {
+                self.look_again(platform, case).await?;
+            }
+        }
+        Err(errors::changing())
+    }
+}
+
+/// The event with everything that can be opened, where the viewer gets any of its content.
+///
+/// `None` also where its key is gone: an erased event keeps its place, and its content is nobody's any more.
+pub(crate) async fn open_for(
+    platform: &Platform,
+    access: &Access<'_>,
+    record: &Record,
+) -> Result<Option<tasuki_contract::Event>, Status> {
+    if !redact::needs_content(&access.event_of(&record.header)) {
+        return Ok(None);
+    }
+    match platform.reader().open(platform.sealer(), record).await {
+        Ok(event) => Ok(Some(event)),
+        Err(LogError::Unopenable { event_id }) => {
+            tracing::warn!(event_id, "content of an event does not open");
+            Ok(None)
+        }
+        Err(error) => Err(errors::log(error)),
+    }
+}
+
+/// The rows with the records of their events, whose keys are then at hand.
+async fn with_records(platform: &Platform, rows: &[FeedRow]) -> Result<Vec<(FeedRow, Record)>, Status> {
+    let mut ids: Vec<Uuid> = rows.iter().map(|row| row.event_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let records = platform.reader().events(&ids).await.map_err(errors::log)?;
+    let keys: Vec<Uuid> = records.iter().flat_map(Record::key_ids).collect();
+    platform.sealer().warm(&keys).await.map_err(errors::log)?;
+    let by_id = |record: Record| Some((Uuid::try_parse(&record.header.event_id).ok()?, record));
+    let records: HashMap<Uuid, Record> = records.into_iter().filter_map(by_id).collect();
+    let row = |row: &FeedRow| {
+        // Views never run ahead of the log that they were folded from.
+        let gone = || errors::log(LogError::UnreadableHeader { position: row.position });
+        let record = records.get(&row.event_id).cloned().ok_or_else(gone)?;
+        Ok((row.clone(), record))
+    };
+    rows.iter().map(row).collect()
+}
+
+fn merge(entries: &mut HashMap<Option<CaseId>, ReadEntry>, case: Option<CaseId>, entry: ReadEntry) {
+    match entries.get_mut(&case) {
+        None => {
+            entries.insert(case, entry);
+        }
+        Some(all) => {
+            all.events.extend(entry.events);
+            for key in entry.fact_keys {
+                if !all.fact_keys.contains(&key) {
+                    all.fact_keys.push(key);
+                }
+            }
+        }
+    }
+}
+
+/// Commits the records together; returns what was found to have changed meanwhile.
+async fn record_all(
+    platform: &Platform,
+    entries: HashMap<Option<CaseId>, ReadEntry>,
+) -> Result<Vec<Option<CaseId>>, Status> {
+    let record = |(case, entry)| async move {
+        let outcome = platform.reads().record(entry).await.map_err(errors::log)?;
+        Ok::<_, Status>((outcome == ReadOutcome::Stale).then_some(case))
+    };
+    let stale = futures::future::try_join_all(entries.into_iter().map(record)).await?;
+    Ok(stale.into_iter().flatten().collect())
+}

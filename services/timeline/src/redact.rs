@@ -1,0 +1,122 @@
+//! One event for one viewer, as an item of its timeline or feed.
+//!
+//! Pure: the record, the opened event and the access come in, the item goes out with what it discloses. Content is
+//! never looked at beyond what the lens of the policy keeps.
+
+use prost_types::Any;
+use tasuki_contract::timeline::v1::{Level as PbLevel, TimelineItem};
+use tasuki_contract::{Classified as _, Event, EventRule, FieldRule, RULES, Sink};
+use tasuki_domain::ids::CaseId;
+use tasuki_log::Record;
+use tasuki_log::read::timestamp;
+use tasuki_privacy::{Access, EventAccess, Level, PERSONAL};
+use tasuki_views::FeedRow;
+
+/// An item, with what goes on record for it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Disclosure {
+    pub item: TimelineItem,
+    /// Dictionary keys of the facts in it.
+    pub fact_keys: Vec<String>,
+}
+
+impl Disclosure {
+    /// Whether the item tells anything at all.
+    pub(crate) fn tells(&self) -> bool {
+        self.item.level() != PbLevel::None
+    }
+}
+
+/// Whether the event has to be opened for this viewer.
+pub(crate) fn needs_content(lens: &EventAccess<'_>) -> bool {
+    lens.level() > Level::Existence
+}
+
+/// The item of `row`.
+///
+/// `event` is the opened event, `None` where it need not or cannot be opened any more: then the item says that it
+/// exists. What the viewer may no longer know of keeps its number, since feeds have no gaps, and says nothing else.
+pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access: &Access<'_>) -> Disclosure {
+    let header = &record.header;
+    let lens = access.event_of(header);
+    let rule = RULES.iter().find(|rule| rule.type_name == header.r#type);
+    let (Some(rule), true) = (rule, lens.level() > Level::None) else {
+        return Disclosure { item: nothing(row), fact_keys: Vec::new() };
+    };
+    let event = event.and_then(|event| lens.redact(event));
+    let mut facts = Facts::default();
+    if let Some(event) = &event {
+        event.visit(&mut facts);
+    }
+    let shown = if event.is_some() { lens.level() } else { Level::Existence };
+    let item = TimelineItem {
+        number: row.number,
+        case_id: shown_case(row.case, record, access),
+        event_id: header.event_id.clone(),
+        r#type: header.r#type.clone(),
+        occurred_at: header.occurred_at,
+        recorded_at: Some(timestamp(record.recorded_at_us)),
+        agency_id: header.agency_id.clone(),
+        post_id: header.post_id.clone(),
+        level: level(shown) as i32,
+        withheld_classes: withheld(&lens, rule, event.is_some()),
+        event: event.map(|event| any(&event)),
+        history: row.history,
+        traceparent: header.traceparent.clone(),
+    };
+    Disclosure { item, fact_keys: facts.0 }
+}
+
+/// A level as the contract spells it.
+pub(crate) fn level(level: Level) -> PbLevel {
+    match level {
+        Level::None => PbLevel::None,
+        Level::Existence => PbLevel::Existence,
+        Level::Own => PbLevel::Own,
+        Level::Summary => PbLevel::Summary,
+        Level::Full => PbLevel::Full,
+    }
+}
+
+fn nothing(row: &FeedRow) -> TimelineItem {
+    TimelineItem {
+        number: row.number,
+        level: PbLevel::None as i32,
+        withheld_classes: PERSONAL.iter().map(|class| *class as i32).collect(),
+        ..TimelineItem::default()
+    }
+}
+
+/// A case is named to who stands in its circle, and in items of the case's own stream; a meeting on several cases
+/// does not tell its guests of cases that are none of theirs.
+fn shown_case(case: Option<CaseId>, record: &Record, access: &Access<'_>) -> String {
+    let Some(case) = case else { return String::new() };
+    let of_the_case = CaseId::trusted(&record.header.stream_id) == case;
+    if of_the_case || access.in_circle() { case.to_string() } else { String::new() }
+}
+
+/// Without content, every class of the type is withheld.
+fn withheld(lens: &EventAccess<'_>, rule: &EventRule, content: bool) -> Vec<i32> {
+    let by_policy = lens.withheld_classes(rule);
+    let held = |class: &tasuki_contract::DataClass| {
+        by_policy.contains(class) || (!content && (rule.class == *class || rule.classes.contains(class)))
+    };
+    PERSONAL.iter().filter(|class| held(class)).map(|class| *class as i32).collect()
+}
+
+fn any(event: &Event) -> Any {
+    Any { type_url: format!("type.googleapis.com/{}", event.rule().type_name), value: event.encode_to_vec() }
+}
+
+/// Collects the keys of facts.
+#[derive(Default)]
+struct Facts(Vec<String>);
+
+impl Sink for Facts {
+    fn field(&mut self, _: FieldRule) {}
+    fn fact(&mut self, key: &str) {
+        if !self.0.iter().any(|k| k == key) {
+            self.0.push(key.to_owned());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The service on a real log and real views: who gets what, in which order, on record, and when it ends.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod disclosure;
+mod ends;
+mod feeds;
+mod queries;
+mod world;

@@ -1,0 +1,102 @@
+//! Private servers, secrets and a region for one test.
+
+use std::path::PathBuf;
+
+use tasuki::region::{self, Region};
+use tasuki::secrets::Secrets;
+use tasuki::token;
+use tasuki_domain::ids::{AgencyId, PostId};
+use tasuki_standalone::{Stack, StackOptions};
+
+use crate::program::Program;
+use crate::{Caller, Error};
+
+/// Servers, keys and the example region; no program runs yet.
+pub struct World {
+    /// PostgreSQL and nats-server.
+    pub stack: Stack,
+    /// Keys of the installation.
+    pub secrets: Secrets,
+    /// Where they are kept.
+    pub directory: PathBuf,
+    /// Connection string of the log's database.
+    pub database_url: String,
+    program: PathBuf,
+}
+
+impl World {
+    /// Starts the servers; `program` is the binary that [`serve`](Self::serve) runs.
+    pub async fn start(program: &str) -> Result<Self, Error> {
+        let directory = std::env::temp_dir().join(format!("tasuki-test-{}", uuid::Uuid::now_v7()));
+        let secrets = Secrets::open_or_create(&directory)?;
+        let operator = secrets.operator.as_ref().ok_or("no operator")?;
+        let mut options = StackOptions::throw_away();
+        options.nats.extra = operator.server_config()?;
+        let stack = Stack::start(options).await?;
+        let database_url = stack.postgres.create_database("tasuki").await?;
+        Ok(Self { stack, secrets, directory, database_url, program: program.into() })
+    }
+
+    /// Starts the program with the given roles and waits until it listens.
+    pub async fn serve(&self, roles: &str) -> Result<Program, Error> {
+        self.serve_with(roles, &[]).await
+    }
+
+    /// The same with more environment.
+    pub async fn serve_with(&self, roles: &str, environment: &[(&str, &str)]) -> Result<Program, Error> {
+        let nats = self.stack.nats.url();
+        let directory = self.directory.display().to_string();
+        let mut all = vec![
+            ("TASUKI_DATABASE_URL", self.database_url.as_str()),
+            ("TASUKI_NATS_URL", nats.as_str()),
+            ("TASUKI_SECRETS_DIR", directory.as_str()),
+            ("TASUKI_LISTEN", "127.0.0.1:0"),
+            ("TASUKI_ROLES", roles),
+        ];
+        all.extend_from_slice(environment);
+        Program::start(&self.program, &["serve", "--insecure-dev-issuer"], &all).await
+    }
+
+    /// Starts the program with all roles and registers the example region.
+    pub async fn ready(&self) -> Result<Program, Error> {
+        let program = self.serve("all").await?;
+        self.register(&program).await?;
+        Ok(program)
+    }
+
+    /// Registers the example region through a running program.
+    pub async fn register(&self, program: &Program) -> Result<(), Error> {
+        let issuer = self.secrets.issuer.as_ref().ok_or("no issuer")?;
+        let token = token::for_operator(issuer, 3_600)?;
+        Region::parse(region::EXAMPLE)?.register(program.channel().await?, &token).await
+    }
+
+    /// Agency and post of `agency.post` in the example region.
+    pub fn post(&self, slug: &str) -> (AgencyId, PostId) {
+        let agency = slug.split_once('.').map_or(slug, |(agency, _)| agency);
+        (region::agency_id(agency), region::post_id(slug))
+    }
+
+    /// A token of whoever holds the post.
+    pub fn token(&self, slug: &str) -> Result<String, Error> {
+        let (agency, post) = self.post(slug);
+        token::for_post(self.secrets.issuer.as_ref().ok_or("no issuer")?, agency, post, 3_600)
+    }
+
+    /// Somebody who calls for the post through the program.
+    pub async fn caller(&self, program: &Program, slug: &str) -> Result<Caller, Error> {
+        Ok(Caller { channel: program.channel().await?, token: self.token(slug)?, post: self.post(slug).1 })
+    }
+
+    /// A caller that connects when it calls, so that the program may be away meanwhile.
+    pub fn lazy_caller(&self, address: &str, slug: &str) -> Result<Caller, Error> {
+        let channel = tonic::transport::Endpoint::from_shared(address.to_owned())?.connect_lazy();
+        Ok(Caller { channel, token: self.token(slug)?, post: self.post(slug).1 })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
