@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
         Err(error) => return failed(&error.into()),
     };
     let result = runtime.block_on(async {
-        let guard = tasuki_telemetry::init("tasuki", &TelemetryConfig::from_env())?;
+        let guard = tasuki_telemetry::init("tasuki", &telemetry_of(&cli.command))?;
         let result = run(cli.command).await;
         // What could not be flushed is lost telemetry, not lost work.
         let _ = guard.shutdown();
@@ -102,6 +102,15 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+/// As the environment says; a demonstration is for reading, so it logs only what went wrong unless told otherwise.
+fn telemetry_of(command: &Command) -> TelemetryConfig {
+    let mut config = TelemetryConfig::from_env();
+    if matches!(command, Command::Demo(_)) && std::env::var_os("TASUKI_LOG").is_none() {
+        config.log_filter = "warn".to_owned();
+    }
+    config
 }
 
 fn failed(error: &Error) -> ExitCode {

@@ -5,7 +5,7 @@
 
 use prost_types::Any;
 use tasuki_contract::timeline::v1::{Level as PbLevel, TimelineItem};
-use tasuki_contract::{Classified as _, Event, EventRule, FieldRule, RULES, Sink};
+use tasuki_contract::{Classified as _, Event, EventRule, FieldRule, Sink};
 use tasuki_domain::ids::CaseId;
 use tasuki_log::Record;
 use tasuki_log::read::timestamp;
@@ -39,7 +39,7 @@ pub(crate) fn needs_content(lens: &EventAccess<'_>) -> bool {
 pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access: &Access<'_>) -> Disclosure {
     let header = &record.header;
     let lens = access.event_of(header);
-    let rule = RULES.iter().find(|rule| rule.type_name == header.r#type);
+    let rule = Event::rule_of(&header.r#type);
     let (Some(rule), true) = (rule, lens.level() > Level::None) else {
         return Disclosure { item: nothing(row), fact_keys: Vec::new() };
     };
@@ -120,3 +120,7 @@ impl Sink for Facts {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "redact_tests.rs"]
+mod tests;

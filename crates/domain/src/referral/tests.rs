@@ -472,7 +472,7 @@ fn a_declined_referral_goes_on_and_asks_the_same_post_again_with_a_reason_only()
     assert_eq!((item.kind(), item.state.as_str()), (ItemKind::ItemReferral, "needs_routing"));
     assert!(item.post_ids.contains(&INTAKE.to_string()));
 
-    assert_eq!(reason(accept(&mut world, NURSERY, sent, soon)), Reason::WrongState);
+    assert_eq!(reason(accept(&mut world, NURSERY, sent, soon)), Reason::NotYourPart);
     let again = |r: &mut pb::RerouteReferralRequest| r.to_post_id = NURSERY.into();
     assert_eq!(reason(reroute(&mut world, HOSPITAL, sent, again)), Reason::DeclinedBefore);
     reroute(&mut world, INTAKE, sent, |r| r.to_post_id = OTHER_NURSERY.into()).unwrap();

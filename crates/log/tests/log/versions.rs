@@ -1,6 +1,9 @@
 //! Versions: what changes a stream, and what a decision only relied on.
 
 use futures::future::join_all;
+use tasuki_contract::Event;
+use tasuki_contract::directory::v1::PostRetired;
+use tasuki_contract::event::v1::{Effects, LeadChange};
 use tasuki_log::{Append, AppendError};
 use uuid::Uuid;
 
@@ -104,4 +107,35 @@ async fn two_processes_that_race_for_one_stream_give_each_version_once() {
     for record in &records {
         other.reader.open(&other.sealer, record).await.unwrap();
     }
+}
+
+/// The case gets a responsible post.
+fn led(case: Uuid, version: u64, post: Uuid) -> Append {
+    let mut event = consultation(case, version);
+    let lead = LeadChange { case_id: case.to_string(), post_id: post.to_string() };
+    event.header.effects = Some(Effects { leads: vec![lead], ..Default::default() });
+    command(vec![event])
+}
+
+fn retired(post: Uuid) -> Append {
+    let mut event = agency(post, 1);
+    event.event = Event::PostRetired(PostRetired { post_id: post.to_string(), ..Default::default() });
+    event.header.r#type = event.event.rule().type_name.into();
+    command(vec![event])
+}
+
+#[tokio::test]
+async fn a_post_that_is_responsible_for_a_case_is_not_retired() {
+    let log = Log::fresh().await;
+    let (case, first, second) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    log.writer.append(led(case, 1, first)).await.unwrap();
+    assert!(matches!(log.writer.append(retired(first)).await, Err(AppendError::Conflict)));
+    // In one batch: the second post leads a moment before it would retire.
+    let (moved, retirement) =
+        tokio::join!(log.writer.append(led(case, 2, second)), log.writer.append(retired(second)));
+    moved.unwrap();
+    assert!(matches!(retirement, Err(AppendError::Conflict)), "{retirement:?}");
+    log.writer.append(retired(first)).await.unwrap();
+    assert!(matches!(log.writer.append(retired(second)).await, Err(AppendError::Conflict)));
+    assert_gapless(&log.all().await);
 }

@@ -11,6 +11,7 @@ mod received;
 mod show;
 mod story;
 mod table;
+mod timelines;
 mod tokens;
 mod watch;
 mod withheld;
@@ -136,6 +137,13 @@ async fn perform(
     let database = Database::new(&embedded.running.database_url, 1)?;
     let (events, _) = Reader::new(database).head().await?;
     let received = watchers.received()?;
+    for shared in &received.events {
+        if let Some((slug, piece)) = shared.unannounced().first() {
+            let what = words::piece(piece, Lang::En);
+            let event = words::event(&shared.item.r#type, Lang::En);
+            return Err(format!("{slug} lacks `{what}` of `{event}` and was not told that its class is withheld").into());
+        }
+    }
     let agencies = SUBSCRIBED.iter().filter_map(|slug| slug.split_once('.')).map(|(agency, _)| agency);
     let counts = Counts {
         events,

@@ -11,6 +11,7 @@ use prost_reflect::{
 };
 use tasuki_contract::DataClass;
 use tasuki_contract::timeline::v1::{KnownFact, TimelineItem};
+use tasuki_domain::dictionary;
 
 use crate::Error;
 use crate::call::pool;
@@ -45,8 +46,11 @@ pub struct Got {
     pub item: TimelineItem,
     /// Its event, where more than its existence was sent.
     pub content: Option<DynamicMessage>,
-    pieces: BTreeMap<Piece, Vec<u8>>,
+    pieces: Pieces,
 }
+
+/// The bytes of each piece, with its class.
+type Pieces = BTreeMap<Piece, (DataClass, Vec<u8>)>;
 
 /// One event that somebody received.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ pub struct Shared {
     pub item: TimelineItem,
     /// Each post's form of it, by slug.
     pub by_post: BTreeMap<String, Got>,
-    most: BTreeMap<Piece, Vec<u8>>,
+    most: Pieces,
 }
 
 /// Everything that was received.
@@ -89,10 +93,10 @@ impl Received {
                     by_post: BTreeMap::new(),
                     most: BTreeMap::new(),
                 });
-                for (piece, bytes) in &got.pieces {
-                    let most = shared.most.entry(piece.clone()).or_default();
-                    if bytes.len() > most.len() {
-                        most.clone_from(bytes);
+                for (piece, held) in &got.pieces {
+                    let most = shared.most.entry(piece.clone()).or_insert_with(|| held.clone());
+                    if held.1.len() > most.1.len() {
+                        most.clone_from(held);
                     }
                 }
                 shared.by_post.insert(slug.clone(), got);
@@ -123,10 +127,24 @@ impl Shared {
         let Some(got) = self.by_post.get(slug) else { return Vec::new() };
         let lacks = self.most.iter().filter_map(|(piece, most)| match got.pieces.get(piece) {
             None => Some((piece, Lack::Wholly)),
-            Some(bytes) if bytes != most => Some((piece, Lack::Partly)),
+            Some(held) if held != most => Some((piece, Lack::Partly)),
             Some(_) => None,
         });
         lacks.collect()
+    }
+
+    /// What a post lacks without having been told that its class is withheld: then withheld would look like absent.
+    pub fn unannounced(&self) -> Vec<(&str, &Piece)> {
+        let mut found = Vec::new();
+        for (slug, got) in &self.by_post {
+            for (piece, _) in self.lacking(slug) {
+                let announced = |class| got.item.withheld_classes().any(|told| told == class);
+                if !self.most.get(piece).is_some_and(|(class, _)| announced(*class)) {
+                    found.push((slug.as_str(), piece));
+                }
+            }
+        }
+        found
     }
 }
 
@@ -163,13 +181,17 @@ impl Contract {
         DataClass::try_from(number).unwrap_or(DataClass::Unspecified)
     }
 
-    fn take_apart(&self, message: &DynamicMessage, pieces: &mut BTreeMap<Piece, Vec<u8>>) {
+    fn take_apart(&self, message: &DynamicMessage, pieces: &mut Pieces) {
         for (field, value) in message.fields() {
             let class = self.class_of(&field);
             for part in messages(value) {
                 match part.descriptor().full_name() {
-                    FACT => add(pieces, Piece::Fact(text(part, "key")), part),
-                    SECTION => add(pieces, Piece::Passage(class_in(part)), part),
+                    FACT => {
+                        let key = text(part, "key");
+                        let class = class_of_key(&key);
+                        add(pieces, Piece::Fact(key), class, part);
+                    }
+                    SECTION => add(pieces, Piece::Passage(class_in(part)), class_in(part), part),
                     _ if class == DataClass::ByContent => self.take_apart(part, pieces),
                     _ => {}
                 }
@@ -179,7 +201,7 @@ impl Contract {
             if !apart && !matches!(class, DataClass::NotPersonal | DataClass::ByContent) {
                 let mut alone = DynamicMessage::new(message.descriptor());
                 alone.set_field(&field, value.clone());
-                add(pieces, Piece::Field(field.name().to_owned()), &alone);
+                add(pieces, Piece::Field(field.name().to_owned()), class, &alone);
             }
         }
     }
@@ -207,9 +229,15 @@ pub fn facts_lacking<'f>(all: &'f [Vec<KnownFact>], mine: &[KnownFact]) -> Vec<(
     most.into_iter().map(|(key, bytes)| lack(key, bytes)).collect()
 }
 
-fn add(pieces: &mut BTreeMap<Piece, Vec<u8>>, piece: Piece, message: &DynamicMessage) {
+fn add(pieces: &mut Pieces, piece: Piece, class: DataClass, message: &DynamicMessage) {
     use prost::Message as _;
-    pieces.entry(piece).or_default().extend(message.encode_to_vec());
+    pieces.entry(piece).or_insert((class, Vec::new())).1.extend(message.encode_to_vec());
+}
+
+/// The class that the dictionary gives a key.
+fn class_of_key(key: &str) -> DataClass {
+    let class = dictionary::field(key).and_then(|field| DataClass::from_str_name(field.class.name()));
+    class.unwrap_or(DataClass::Unspecified)
 }
 
 /// The messages in a field: one, several, or none.
@@ -279,5 +307,6 @@ mod tests {
         assert_eq!(lacking("b"), [(message(), Lack::Wholly), (fact(), Lack::Partly)]);
         let whole = [message(), signer(), fact()].map(|piece| (piece, Lack::Wholly));
         assert_eq!(lacking("c"), whole);
+        assert_eq!(received.events[0].unannounced().len(), 5, "nothing was said to be withheld");
     }
 }

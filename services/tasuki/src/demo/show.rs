@@ -1,21 +1,19 @@
-//! What the demonstration prints: four timelines side by side, what each does not get, the cards, and what is open.
+//! What the demonstration prints, section by section; the timelines and what is withheld stand in files of their own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
-use tasuki_contract::DataClass;
 use tasuki_contract::timeline::v1::{GetCaseCardResponse, KnownFact};
-use tasuki_domain::codes::{self, Lang, Table};
+use tasuki_domain::codes::Lang;
 use tasuki_domain::dictionary;
 
 use super::card::Cases;
-use super::received::{Contract, Got, Lack, Received, facts_lacking, messages, text};
+use super::received::{Lack, Received, facts_lacking};
 use super::story::Story;
 use super::table::{cell, terminal_width, wrapped};
 use super::tokens::Desks;
 use super::words::pick;
-use super::{Counts, SHOWN, SUBSCRIBED, withheld, words};
+use super::{Counts, SHOWN, SUBSCRIBED, timelines, withheld, words};
 use crate::Error;
 
 /// Everything but the last line.
@@ -30,7 +28,7 @@ pub fn everything(
     let mut out = String::new();
     head(&mut out, story, lang);
     title(&mut out, 1, pick(lang, "同じ出来事、四つの窓口", "The same events, four posts"), width);
-    timelines(&mut out, desks, received, width)?;
+    timelines::section(&mut out, story, desks, received, width)?;
     title(
         &mut out,
         2,
@@ -41,7 +39,7 @@ pub fn everything(
         ),
         width,
     );
-    withheld::section(&mut out, desks, received, width)?;
+    withheld::section(&mut out, desks, received, cases, width)?;
     title(
         &mut out,
         3,
@@ -110,113 +108,6 @@ fn title(out: &mut String, number: u8, text: &str, width: usize) {
     let _ = writeln!(out, "\n{}\n{number}. {text}", "━".repeat(width));
 }
 
-fn timelines(out: &mut String, desks: &Desks, received: &Received, width: usize) -> Result<(), Error> {
-    let lang = desks.lang;
-    let roomy = width >= 120;
-    let (label_width, actor_width) = if roomy { (22, 16) } else { (14, 0) };
-    let left = 16 + 1 + label_width + if roomy { actor_width + 1 } else { 0 };
-    let column = width.saturating_sub(left + 2 * SHOWN.len()) / SHOWN.len();
-    let row = |when: &str, what: &str, who: &str, cells: Vec<String>| {
-        let who = if roomy { format!(" {}", cell(who, actor_width)) } else { String::new() };
-        let cells: Vec<String> = cells.iter().map(|c| format!("│ {}", cell(c, column))).collect();
-        format!("{} {}{who}{}", cell(when, 16), cell(what, label_width), cells.concat()).trim_end().to_owned()
-    };
-    let shown = SHOWN.iter().map(|slug| desks.named(slug)).collect::<Result<Vec<_>, _>>()?;
-    let _ = writeln!(out, "\n{}", row("", "", "", shown.iter().map(|d| d.kind.clone()).collect()));
-    let names = shown.iter().map(|d| format!("{} {}", d.agency, d.label)).collect();
-    let headings =
-        (pick(lang, "日時", "When"), pick(lang, "出来事", "What"), pick(lang, "記録した機関", "Recorded by"));
-    let _ = writeln!(out, "{}", row(headings.0, headings.1, headings.2, names));
-    let rule = "─".repeat(left) + &format!("┼{}", "─".repeat(column + 1)).repeat(SHOWN.len());
-    let _ = writeln!(out, "{rule}");
-    for shared in &received.events {
-        let cells = SHOWN.iter().map(|slug| match shared.by_post.get(*slug) {
-            None => "·".to_owned(),
-            Some(got) => in_cell(got, desks, received.contract()),
-        });
-        let who = desks.of(&shared.item.post_id).map_or("", |desk| desk.kind.as_str());
-        let what = words::event(&shared.item.r#type, lang);
-        let _ =
-            writeln!(out, "{}", row(&local(shared.item.occurred_at.as_ref()), &what, who, cells.collect()));
-    }
-    let _ = writeln!(
-        out,
-        "\n{}",
-        pick(
-            lang,
-            "· 届いていない   * 輪に加わったときに、それまでの分として届いた",
-            "· not received   * received as history, when the post joined"
-        )
-    );
-    Ok(())
-}
-
-/// The level, and the first words of what was received.
-fn in_cell(got: &Got, desks: &Desks, contract: &Contract) -> String {
-    let mut text = words::level(got.item.level(), desks.lang).to_owned();
-    if got.item.history {
-        text.push('*');
-    }
-    if let Some(content) = &got.content {
-        let mut told = Vec::new();
-        let facts = tell(content, desks, contract, &mut told);
-        if facts > 0 {
-            text.push_str(&format!(" {}{facts}", pick(desks.lang, "事実", "facts:")));
-        }
-        for piece in told {
-            text.push(' ');
-            text.push_str(&piece);
-        }
-    }
-    text
-}
-
-/// Collects what can be read in a message; answers how many facts are in it.
-fn tell(message: &DynamicMessage, desks: &Desks, contract: &Contract, told: &mut Vec<String>) -> usize {
-    let mut facts = 0;
-    for (field, value) in message.fields() {
-        let class = contract.class_of(&field);
-        let name = field.name();
-        if class == DataClass::NotPersonal || name.ends_with("_keys") || name == "from_post_id" {
-            continue;
-        }
-        if name.ends_with("_post_id") {
-            let desk = value.as_str().and_then(|id| desks.of(id));
-            told.extend(desk.map(|desk| format!("→{}", desk.kind)));
-        } else if name == "recipients" {
-            told.extend(messages(value).map(|recipient| format!("→{}", recipient_name(recipient, desks))));
-        } else if let Some(part) = messages(value).next() {
-            match part.descriptor().full_name() {
-                "tasuki.common.v1.Fact" => facts += messages(value).count(),
-                "tasuki.common.v1.Date" | "google.protobuf.Timestamp" => {}
-                _ => facts += messages(value).map(|part| tell(part, desks, contract, told)).sum::<usize>(),
-            }
-        } else {
-            let texts = value
-                .as_str()
-                .into_iter()
-                .chain(value.as_list().into_iter().flatten().filter_map(Value::as_str));
-            told.extend(texts.filter(|text| !text.is_empty()).map(ToOwned::to_owned));
-        }
-    }
-    facts
-}
-
-fn recipient_name(recipient: &DynamicMessage, desks: &Desks) -> String {
-    let kind = text(recipient, "agency_kind");
-    let post = text(recipient, "post_id");
-    match codes::lookup(Table::AgencyKind, &kind) {
-        Some(code) => code.label(desks.lang).to_owned(),
-        None => desks.of(&post).map_or(kind, |desk| desk.kind.clone()),
-    }
-}
-
-fn local(at: Option<&prost_types::Timestamp>) -> String {
-    let instant = at.and_then(|t| jiff::Timestamp::new(t.seconds, t.nanos).ok());
-    let local = instant.map(|t| jiff::tz::Offset::constant(9).to_datetime(t));
-    local.map(|t| t.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default()
-}
-
 fn cards(out: &mut String, desks: &Desks, cases: &Cases, width: usize) -> Result<(), Error> {
     let lang = desks.lang;
     let facts =
@@ -248,6 +139,13 @@ fn cards(out: &mut String, desks: &Desks, cases: &Cases, width: usize) -> Result
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
+    let counted = pick(lang, "(伏せられている項目の数:分かっていてもいなくても)", "(keys withheld, whether known or not)");
+    let mut line = cell(counted, label_width);
+    for card in &cases.cards {
+        let keys = card.as_ref().map(|card| card.withheld_keys.len().to_string()).unwrap_or_default();
+        line.push_str(&format!("│ {}", cell(&keys, column)));
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
     let _ = writeln!(
         out,
         "\n{}",

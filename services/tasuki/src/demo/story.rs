@@ -72,6 +72,13 @@ impl Story {
         steps
     }
 
+    /// The event that a post plays at that time, by its id.
+    pub fn played_at(&self, at: jiff::civil::DateTime, actor: &str) -> Option<&str> {
+        let all = self.events.iter().chain(&self.added);
+        let plays = |event: &&Event| event.steps.iter().any(|step| step.at == at && step.actor == actor);
+        all.into_iter().find(plays).map(|event| event.id.as_str())
+    }
+
     /// Events of the storyline without a call.
     pub fn not_yet_played(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| event.steps.is_empty())
@@ -91,6 +98,9 @@ impl Event {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use tasuki_domain::dictionary;
+    use tasuki_domain::visibility::{Level, ReaderGroup};
+
     use super::*;
 
     #[test]
@@ -104,5 +114,21 @@ mod tests {
         let typed = "A01 A02 A03 A04 A07 A08 A09 A10 A14 A15 A26 A29 A30 A34 A39 A41 A43 A45";
         assert_eq!(played.join(" "), typed);
         assert_eq!(story.not_yet_played().count(), 48 - played.len());
+    }
+
+    #[test]
+    fn a_desk_passes_on_only_what_it_may_read_itself() {
+        let story = Story::read().unwrap();
+        let passed_on = story.steps().into_iter().filter(|(_, step)| {
+            step.call == "ReferralService/SubmitReferral" && step.actor == "coordinator.desk"
+        });
+        let facts = passed_on.flat_map(|(_, step)| step.data["facts"].as_array().unwrap());
+        let mut count = 0;
+        for fact in facts {
+            let key = fact["key"].as_str().unwrap();
+            assert_eq!(dictionary::readers(key, ReaderGroup::Cd), Level::Full, "{key}");
+            count += 1;
+        }
+        assert!(count > 10);
     }
 }

@@ -1,10 +1,9 @@
 //! What each of the shown posts does not get, in words: events, fields, facts, and what policy says it withholds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use tasuki_contract::DataClass;
-
+use super::card::Cases;
 use super::received::{Lack, Received};
 use super::table::wrapped;
 use super::tokens::Desks;
@@ -12,7 +11,13 @@ use super::{SHOWN, words};
 use crate::Error;
 
 /// The section on what is not received, for every shown post.
-pub fn section(out: &mut String, desks: &Desks, received: &Received, width: usize) -> Result<(), Error> {
+pub fn section(
+    out: &mut String,
+    desks: &Desks,
+    received: &Received,
+    cases: &Cases,
+    width: usize,
+) -> Result<(), Error> {
     let lang = desks.lang;
     for slug in SHOWN {
         let desk = desks.named(slug)?;
@@ -60,21 +65,16 @@ pub fn section(out: &mut String, desks: &Desks, received: &Received, width: usiz
             out.push_str(&wrapped(&items, words::pick(lang, "、", ", "), 6, width));
         }
 
-        let classes: BTreeSet<DataClass> = present
-            .iter()
-            .filter_map(|shared| shared.by_post.get(slug))
-            .flat_map(|got| got.item.withheld_classes().collect::<Vec<_>>())
-            .collect();
-        let _ = writeln!(
-            out,
-            "  {}",
-            words::pick(
+        let card = SHOWN.iter().position(|shown| *shown == slug).and_then(|i| cases.cards.get(i)?.as_ref());
+        if let Some(card) = card {
+            let told = words::pick(
                 lang,
-                "方針として伏せると告げられた分類(中身があってもなくても同じ):",
-                "classes that policy says are withheld (whether or not there is anything in them):"
-            )
-        );
-        list(out, classes.into_iter().map(|class| words::class(class, lang)), width);
+                "ケースについて、方針で全部または一部を伏せると告げられた分類(中身があってもなくても同じ):",
+                "classes of the case that policy says are withheld, wholly or in part (whether or not anything is in them):",
+            );
+            let _ = writeln!(out, "  {told}");
+            list(out, card.withheld_classes().map(|class| words::class(class, lang)), width);
+        }
     }
     Ok(())
 }

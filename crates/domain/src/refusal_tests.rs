@@ -1,0 +1,171 @@
+//! Every reason is one that some caller gets: a reason that nothing gives any more is a promise nobody keeps.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+
+use tasuki_contract::common::v1::CommandContext;
+use tasuki_contract::consent::v1 as consent_pb;
+use tasuki_contract::directory::v1 as directory_pb;
+use tasuki_contract::event::v1::{Recipient, recipient::Who};
+use tasuki_contract::intake::v1 as intake_pb;
+
+use super::Reason;
+use crate::case::CaseState;
+use crate::handoff::given::{Walk, assign};
+use crate::meeting::tests::Table;
+use crate::referral::tests::{
+    accept, acknowledge, as_lead, asked, decline, no_nurse, reroute, seven_items, soon,
+};
+use crate::testing::{
+    COORDINATOR, HOSPITAL, INTAKE, NURSE, NURSERY, OTHER_NURSERY, PLANNER, RETIRED, SCHOOL, UNCONFIGURED,
+    UNKNOWN, World, agency_of, in_days, reason,
+};
+use crate::{consent, referral, registry};
+
+/// The reason that a small story ends with. No arm stands for several reasons, so a new one needs a story.
+fn given(wanted: Reason) -> Reason {
+    match wanted {
+        Reason::NotFound => {
+            let (mut world, sent) = asked(NURSE);
+            reason(acknowledge(&mut world, PLANNER, sent, |_| {}))
+        }
+        Reason::StaleEtag => {
+            let (mut world, sent) = asked(NURSE);
+            let context = CommandContext { etag: "0123456789abcdef".to_owned(), occurred_at: None };
+            reason(acknowledge(&mut world, NURSE, sent, |r| r.context = Some(context)))
+        }
+        Reason::WrongState => {
+            let mut walk = Walk::proposed();
+            reason(walk.accept(COORDINATOR))
+        }
+        Reason::AlreadyAccepted => {
+            let (mut world, sent) = asked(NURSE);
+            accept(&mut world, NURSE, sent, soon).unwrap();
+            reason(accept(&mut world, NURSE, sent, soon))
+        }
+        Reason::NotYourPart => {
+            let (mut world, sent) = asked(NURSE);
+            reason(acknowledge(&mut world, HOSPITAL, sent, |_| {}))
+        }
+        Reason::OperatorOnly => {
+            let request = directory_pb::RegisterAgencyRequest::default();
+            reason(World::new().run(INTAKE, |given| registry::register_agency(&request, given)))
+        }
+        Reason::UnknownPost => submitted(&seven_items(UNKNOWN)),
+        Reason::PostRetired => submitted(&seven_items(RETIRED)),
+        Reason::UnknownAgency => {
+            let (mut world, sent) = asked(NURSE);
+            let request = consent_pb::RecordSignedConsentRequest {
+                case_id: sent.case.into(),
+                recipients: vec![Recipient { who: Some(Who::AgencyId(agency_of(UNKNOWN).into())) }],
+                classes: vec![tasuki_contract::DataClass::Support.into()],
+                signer_relation: "mother".to_owned(),
+                consent_method: "paper".to_owned(),
+                signed_on: in_days(&world, 0),
+                ..Default::default()
+            };
+            let state = world.case(sent.case);
+            reason(world.run(INTAKE, |given| consent::record_signed(&state, &request, given)))
+        }
+        Reason::UnknownMunicipality => {
+            let municipality_code = UNCONFIGURED.to_owned();
+            submitted(&intake_pb::SubmitReferralRequest { municipality_code, ..seven_items(NURSE) })
+        }
+        Reason::MayNotLead => {
+            let (mut world, sent) = asked(NURSE);
+            reason(accept(&mut world, NURSE, sent, as_lead))
+        }
+        Reason::NotTheOpeningReferral => {
+            let (mut world, first) = asked(NURSE);
+            let case_id = first.case.into();
+            let request = intake_pb::SubmitReferralRequest { case_id, ..seven_items(COORDINATOR) };
+            let state = world.case(first.case);
+            let second =
+                world.run(HOSPITAL, |given| referral::submit(&state, &request, given)).unwrap().reply;
+            reason(accept(&mut world, COORDINATOR, second, as_lead))
+        }
+        Reason::SupporterHasNotAgreed => {
+            let (mut world, sent) = asked(NURSERY);
+            reason(accept(&mut world, NURSERY, sent, |r| {
+                soon(r);
+                r.supported_by_post_id = NURSE.into();
+            }))
+        }
+        Reason::DeclinedBefore => {
+            let (mut world, sent) = asked(NURSERY);
+            decline(&mut world, NURSERY, sent, no_nurse).unwrap();
+            reroute(&mut world, HOSPITAL, sent, |r| r.to_post_id = OTHER_NURSERY.into()).unwrap();
+            decline(&mut world, OTHER_NURSERY, sent, no_nurse).unwrap();
+            reason(reroute(&mut world, HOSPITAL, sent, |r| r.to_post_id = NURSERY.into()))
+        }
+        Reason::ConsentRequired => {
+            submitted(&intake_pb::SubmitReferralRequest { consent_at_source: None, ..seven_items(NURSE) })
+        }
+        Reason::ConsentDoesNotCover => {
+            let mut walk = Walk::new();
+            walk.propose(INTAKE, PLANNER).unwrap();
+            reason(walk.offer(INTAKE))
+        }
+        Reason::HandoffUnderWay => reason(Walk::proposed().propose(INTAKE, PLANNER)),
+        Reason::AlreadyLead => reason(Walk::new().propose(INTAKE, INTAKE)),
+        Reason::NoFullJointContact => reason(Walk::accompanied().complete(INTAKE, &[])),
+        Reason::OpenActionsNotAdopted => {
+            let mut walk = Walk::accompanied();
+            assign(&mut walk.world, walk.case, 1, INTAKE);
+            walk.contact(INTAKE, true).unwrap();
+            reason(walk.complete(COORDINATOR, &[]))
+        }
+        Reason::AlreadyConfirmed => {
+            let mut walk = Walk::accompanied();
+            walk.contact(INTAKE, true).unwrap();
+            walk.complete(INTAKE, &[]).unwrap();
+            reason(walk.complete(INTAKE, &[]))
+        }
+        Reason::OwnerOutsideCircle => {
+            let mut table = Table::held();
+            let mut minutes = table.minutes();
+            minutes.actions[0].owner_post_id = SCHOOL.into();
+            reason(table.draft(INTAKE, &minutes))
+        }
+        Reason::NotInvited => reason(Table::scheduled().hold(INTAKE, &[HOSPITAL])),
+        Reason::AlreadyExists => {
+            let request = directory_pb::RegisterAgencyRequest {
+                agency_id: agency_of(NURSE).into(),
+                kind: "nursery".to_owned(),
+                name_ja: "例示保育園".to_owned(),
+                name_en: "Example nursery".to_owned(),
+                municipality_code: UNCONFIGURED.to_owned(),
+                ..Default::default()
+            };
+            reason(World::new().run_operator(|given| registry::register_agency(&request, given)))
+        }
+        Reason::PostHasCases => {
+            let request = directory_pb::RetirePostRequest { post_id: INTAKE.into(), context: None };
+            reason(World::new().run_operator(|given| registry::retire_post(&request, 1, given)))
+        }
+    }
+}
+
+fn submitted(request: &intake_pb::SubmitReferralRequest) -> Reason {
+    let state = CaseState::default();
+    reason(World::new().run(HOSPITAL, |given| referral::submit(&state, request, given)))
+}
+
+#[test]
+fn every_reason_is_given_by_some_story() {
+    for wanted in Reason::ALL {
+        assert_eq!(given(*wanted), *wanted);
+    }
+}
+
+#[test]
+fn every_reason_has_a_code_of_its_own_and_a_text_in_both_languages() {
+    let codes: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+    assert_eq!(codes.len(), Reason::ALL.len());
+    for reason in Reason::ALL {
+        assert!(reason.code().bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", reason.code());
+        assert!(reason.en().is_ascii() && !reason.en().ends_with('.'), "{}", reason.en());
+        assert!(!reason.ja().is_ascii() && !reason.ja().ends_with('。'), "{}", reason.ja());
+    }
+}
