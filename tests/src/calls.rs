@@ -1,7 +1,7 @@
 //! Calls as a post makes them, and requests to make them with.
 
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 use tasuki_contract::common::v1::{CodeList, Date, Fact, fact::Value};
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::intake::v1::referral_service_client::ReferralServiceClient;

@@ -113,16 +113,19 @@ fn retain_field(f: &Field, w: &mut String) {
     }
     // What was judged by its content alone and lost all of it goes too: an empty shell would tell that it was there,
     // and would stand twice once the pieces of an event are merged.
-    let left = if judged { "" } else { " && *m != Default::default()" };
-    let look = if judged { "!lens.looks_inside() || " } else { "" };
+    let (stays, goes) = if judged {
+        ("!lens.looks_inside() || m.retain(lens)", "lens.looks_inside() && !m.retain(lens)")
+    } else {
+        ("m.retain(lens) && *m != Default::default()", "!m.retain(lens) || *m == Default::default()")
+    };
     match &f.shape {
         Shape::Messages(_) => {
-            let _ = writeln!(w, "        self.{name}.retain_mut(|m| {look}m.retain(lens){left});");
+            let _ = writeln!(w, "        self.{name}.retain_mut(|m| {stays});");
         }
         Shape::Message(Some(_)) => {
             let _ = writeln!(
                 w,
-                "        if self.{name}.as_mut().is_some_and(|m| !({look}m.retain(lens){left})) {{ self.{name} = None; }}"
+                "        if self.{name}.as_mut().is_some_and(|m| {goes}) {{ self.{name} = None; }}"
             );
         }
         _ => {}

@@ -20,7 +20,7 @@ use crate::write::Cursor;
 use crate::{connect, load, write};
 
 /// The lock of whoever leads.
-const LEADER_LOCK: i64 = 0x7461_7375_6b69_12;
+const LEADER_LOCK: i64 = 0x0074_6173_756b_6912;
 /// How often a standby asks for the lead.
 const STANDBY_POLL: Duration = Duration::from_millis(100);
 /// Cases kept in memory between batches.

@@ -21,7 +21,7 @@ use crate::write::{self, Cursor};
 use crate::{caseload, connect, duties, feed, state};
 
 /// One rebuild at a time.
-const REBUILD_LOCK: i64 = 0x7461_7375_6b69_13;
+const REBUILD_LOCK: i64 = 0x0074_6173_756b_6913;
 /// Events handed to the fold at a time.
 const PAGE_EVENTS: usize = 2_000;
 /// Pages read ahead, and chunks waiting for a table.

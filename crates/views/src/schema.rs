@@ -12,7 +12,7 @@ use crate::{caseload, connect, duties, feed, items, posts, state};
 pub(crate) const LAYOUT: i32 = 1;
 
 /// Held while the pointer is made, so that two starting processes do not collide.
-const SETUP_LOCK: i64 = 0x7461_7375_6b69_11;
+const SETUP_LOCK: i64 = 0x0074_6173_756b_6911;
 
 /// One table of the views.
 #[derive(Debug)]

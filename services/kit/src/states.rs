@@ -76,10 +76,14 @@ impl<S: Folded> States<S> {
 
     /// The state of a stream as of now; the default state of a stream that does not exist, or is of another kind.
     pub(crate) async fn load(&self, stream: Uuid) -> Result<Loaded<S>, LogError> {
+        let of = StreamRef { kind: S::KIND, id: stream };
+        if stream.is_nil() {
+            // What a request does not name does not exist.
+            return Ok(Loaded { stream: of, state: Arc::default() });
+        }
         let cached = self.cache.get(&stream);
         let version = cached.as_ref().map_or(0, |s| s.version());
         let records = self.reader.stream(stream, version).await?;
-        let of = StreamRef { kind: S::KIND, id: stream };
         let foreign = records.first().is_some_and(|r| r.header.stream_kind() != S::KIND.to_proto());
         if records.is_empty() || foreign {
             return Ok(Loaded { stream: of, state: cached.unwrap_or_default() });

@@ -206,6 +206,7 @@ async fn views_go_on_without_nats_and_with_a_wiped_one() {
     projector.reaches(200).await;
 
     world.stack.nats.wipe().await.unwrap();
+    world.stack.nats.restart().await.unwrap();
     let bus = world.bus().await;
     stream(&bus).await;
     world.append(&history.rows[200..]).await;

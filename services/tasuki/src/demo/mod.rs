@@ -141,7 +141,10 @@ async fn perform(
         if let Some((slug, piece)) = shared.unannounced().first() {
             let what = words::piece(piece, Lang::En);
             let event = words::event(&shared.item.r#type, Lang::En);
-            return Err(format!("{slug} lacks `{what}` of `{event}` and was not told that its class is withheld").into());
+            return Err(format!(
+                "{slug} lacks `{what}` of `{event}` and was not told that its class is withheld"
+            )
+            .into());
         }
     }
     let agencies = SUBSCRIBED.iter().filter_map(|slug| slug.split_once('.')).map(|(agency, _)| agency);

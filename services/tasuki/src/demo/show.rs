@@ -139,7 +139,11 @@ fn cards(out: &mut String, desks: &Desks, cases: &Cases, width: usize) -> Result
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
-    let counted = pick(lang, "(伏せられている項目の数:分かっていてもいなくても)", "(keys withheld, whether known or not)");
+    let counted = pick(
+        lang,
+        "(伏せられている項目の数:分かっていてもいなくても)",
+        "(keys withheld, whether known or not)",
+    );
     let mut line = cell(counted, label_width);
     for card in &cases.cards {
         let keys = card.as_ref().map(|card| card.withheld_keys.len().to_string()).unwrap_or_default();

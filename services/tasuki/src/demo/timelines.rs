@@ -30,7 +30,8 @@ pub fn section(
     let row = |id: &str, when: &str, what: &str, who: &str, cells: Vec<String>| {
         let who = if roomy { format!(" {}", cell(who, actor_width)) } else { String::new() };
         let cells: Vec<String> = cells.iter().map(|c| format!("│ {}", cell(c, column))).collect();
-        let line = format!("{}{} {}{who}{}", cell(id, 4), cell(when, 16), cell(what, label_width), cells.concat());
+        let line =
+            format!("{}{} {}{who}{}", cell(id, 4), cell(when, 16), cell(what, label_width), cells.concat());
         line.trim_end().to_owned()
     };
     let shown = SHOWN.iter().map(|slug| desks.named(slug)).collect::<Result<Vec<_>, _>>()?;
@@ -49,7 +50,8 @@ pub fn section(
         let who = desks.of(&shared.item.post_id).map_or("", |desk| desk.kind.as_str());
         let what = words::event(&shared.item.r#type, lang);
         let at = local(shared.item.occurred_at.as_ref());
-        let id = at.and_then(|at| story.played_at(at, &desks.of(&shared.item.post_id)?.slug)).unwrap_or_default();
+        let id =
+            at.and_then(|at| story.played_at(at, &desks.of(&shared.item.post_id)?.slug)).unwrap_or_default();
         let when = at.map(|at| at.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
         let _ = writeln!(out, "{}", row(id, &when, &what, who, cells.collect()));
     }
@@ -113,7 +115,9 @@ fn tell(message: &DynamicMessage, desks: &Desks, contract: &Contract, told: &mut
                 .as_str()
                 .into_iter()
                 .chain(value.as_list().into_iter().flatten().filter_map(Value::as_str));
-            told.extend(texts.filter(|text| words::is_prose(name) && !text.is_empty()).map(ToOwned::to_owned));
+            told.extend(
+                texts.filter(|text| words::is_prose(name) && !text.is_empty()).map(ToOwned::to_owned),
+            );
         }
     }
     facts

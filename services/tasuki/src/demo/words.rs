@@ -60,8 +60,19 @@ pub fn piece(piece: &Piece, lang: Lang) -> String {
 
 /// Whether a field holds sentences for people, and not a code, a label or a number.
 pub fn is_prose(field: &str) -> bool {
-    ["advice", "agenda", "answer", "message", "note", "reason_again", "reason_text", "story", "summary", "text"]
-        .contains(&field)
+    [
+        "advice",
+        "agenda",
+        "answer",
+        "message",
+        "note",
+        "reason_again",
+        "reason_text",
+        "story",
+        "summary",
+        "text",
+    ]
+    .contains(&field)
 }
 
 /// What an office owes.
