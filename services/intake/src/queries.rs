@@ -105,7 +105,8 @@ pub(crate) async fn list(
         let Some(case) = row.case else { continue };
         let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
         let Some(referral) = loaded.state.referrals.get(&ReferralId(row.item_id)) else { continue };
-        if is_party(referral, caller) {
+        // A post that declined keeps its own answer, and learns nothing of what became of the referral.
+        if referral.parties().any(|p| p == post) {
             let record = submitted(platform, case, row.item_id).await?;
             referrals.push(summary(ReferralId(row.item_id), referral, &record));
             cases.push(case.0);
@@ -142,14 +143,9 @@ fn lens<'a>(
     referral: &ReferralState,
     record: &Record,
 ) -> EventAccess<'a> {
-    let is_party = [referral.sender, referral.receiver].contains(&viewer.post);
+    let is_party = referral.parties().any(|p| p == viewer.post);
     let is_author = record.header.agency_id == viewer.agency.to_string();
     access.event(DataClass::ReferralState, is_party, is_author)
-}
-
-fn is_party(referral: &ReferralState, caller: &Context) -> bool {
-    let post = caller.actor.post;
-    referral.sender == post || referral.receiver == post || referral.decliners.contains(&post)
 }
 
 async fn submitted(platform: &Platform, case: CaseId, referral: Uuid) -> Result<Record, Status> {

@@ -157,7 +157,7 @@ async fn a_full_queue_refuses_at_once_and_the_reserved_lane_stays_open() {
     let log = Log::fresh().await;
     // Nobody appends while another transaction holds the table.
     let blocker = log.database.connect().await.unwrap();
-    let options = WriterOptions { queue_max: 1, batch_max: 1, patience: Duration::from_secs(30) };
+    let options = WriterOptions { queue_max: 2, batch_max: 2, patience: Duration::from_secs(30) };
     let full = Log::process(&log.url, &log.keyring, options);
     blocker.batch_execute("BEGIN; LOCK TABLE log.events IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let append = |urgent| {
@@ -171,19 +171,24 @@ async fn a_full_queue_refuses_at_once_and_the_reserved_lane_stays_open() {
         }
     })
     .await;
-    let queued = append(false);
+    let queued = [append(false), append(false)];
     let refused: Vec<_> = (0..5).map(|_| append(false)).collect();
     for answer in within("refusals, with the table still locked", join_all(refused)).await {
         assert!(matches!(answer.unwrap(), Err(AppendError::Overloaded)));
     }
-    let urgent = append(true);
+    let urgent = [append(true), append(true)];
     let (first, urgent, queued, released) = within("answers", async {
-        tokio::join!(with_the_database, urgent, queued, blocker.batch_execute("COMMIT"))
+        let commit = blocker.batch_execute("COMMIT");
+        tokio::join!(with_the_database, join_all(urgent), join_all(queued), commit)
     })
     .await;
     released.unwrap();
-    let positions = [first, urgent, queued].map(|answer| answer.unwrap().unwrap().last_position);
-    assert_eq!(positions, [1, 2, 3], "the urgent one overtook the one that waited before it");
+    let positions: Vec<u64> = std::iter::once(first)
+        .chain(urgent)
+        .chain(queued)
+        .map(|answer| answer.unwrap().unwrap().last_position)
+        .collect();
+    assert_eq!(positions, [1, 2, 3, 4, 5], "the urgent ones overtook those that had waited longer");
 }
 
 #[tokio::test]

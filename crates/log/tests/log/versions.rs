@@ -139,3 +139,19 @@ async fn a_post_that_is_responsible_for_a_case_is_not_retired() {
     assert!(matches!(log.writer.append(retired(second)).await, Err(AppendError::Conflict)));
     assert_gapless(&log.all().await);
 }
+
+#[tokio::test]
+async fn of_two_commands_in_one_batch_that_bring_the_first_key_of_a_stream_the_later_decides_again() {
+    let log = Log::fresh().await;
+    let stream = Uuid::now_v7();
+    log.writer.append(command(vec![agency(stream, 1)])).await.unwrap();
+    // Both found no key and made one; a stream has one, and the later one's parts are sealed with another.
+    let (first, later) = tokio::join!(
+        log.writer.append(command(vec![consultation(stream, 2)])),
+        log.writer.append(command(vec![consultation(stream, 3)])),
+    );
+    assert!(first.is_ok() && matches!(later, Err(AppendError::Conflict)), "{later:?}");
+    log.writer.append(command(vec![consultation(stream, 3)])).await.unwrap();
+    let keys: Vec<Uuid> = log.all().await.iter().flat_map(|r| r.key_ids()).collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+}

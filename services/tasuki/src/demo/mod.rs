@@ -131,6 +131,7 @@ async fn perform(
     let mut last = String::new();
     for (event, step) in steps {
         last = player.play(event, step).await?;
+        if let Some(ms) = std::env::var("DEMO_PACE_MS").ok().and_then(|t| t.parse().ok()) { tokio::time::sleep(Duration::from_millis(ms)).await; }
     }
     watchers.caught_up(&last, CATCH_UP).await?;
 
@@ -154,6 +155,14 @@ async fn perform(
         delivered: received.delivered(),
     };
     let cases = card::Cases::read(&watchers, &player).await?;
+    let resumed = watchers.resumed();
+    if resumed > 0 {
+        note(
+            lang,
+            &format!("サーバーが {resumed} 回、受信を中断しました。カーソルから再開し、欠けも重複もありません"),
+            &format!("the server ended a stream {resumed} times; each went on from its cursor, nothing lost or doubled"),
+        );
+    }
     Ok((show::everything(story, &desks, &received, &cases, counts)?, counts))
 }
 

@@ -4,7 +4,7 @@
 //! by its name. The most that anybody received of a piece is the measure: who has fewer bytes of it, lacks something.
 //! Never asks the policy or the log what should be there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{
     DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, ReflectMessage as _, Value,
@@ -104,7 +104,6 @@ impl Received {
         }
         let mut events: Vec<Shared> = events.into_values().collect();
         events.sort_by_key(|shared| {
-            let at = |t: Option<prost_types::Timestamp>| t.map_or((0, 0), |t| (t.seconds, t.nanos));
             (at(shared.item.occurred_at), at(shared.item.recorded_at), shared.item.event_id.clone())
         });
         Ok(Self { events, contract, delivered })
@@ -113,6 +112,22 @@ impl Received {
     /// Items received by all subscribers.
     pub fn delivered(&self) -> usize {
         self.delivered
+    }
+
+    /// Events that were typed in after something that happened later than they did.
+    pub fn entered_late(&self) -> BTreeSet<&str> {
+        let mut recorded: Vec<&Shared> = self.events.iter().collect();
+        recorded.sort_by_key(|shared| (at(shared.item.recorded_at), shared.item.event_id.as_str()));
+        let mut latest = (i64::MIN, 0);
+        let mut late = BTreeSet::new();
+        for shared in recorded {
+            let occurred = at(shared.item.occurred_at);
+            if occurred < latest {
+                late.insert(shared.item.event_id.as_str());
+            }
+            latest = latest.max(occurred);
+        }
+        late
     }
 
     /// The contract.
@@ -227,6 +242,10 @@ pub fn facts_lacking<'f>(all: &'f [Vec<KnownFact>], mine: &[KnownFact]) -> Vec<(
         Some(bytes) => (key, (bytes != most).then_some(Lack::Partly)),
     };
     most.into_iter().map(|(key, bytes)| lack(key, bytes)).collect()
+}
+
+fn at(time: Option<prost_types::Timestamp>) -> (i64, i32) {
+    time.map_or((0, 0), |t| (t.seconds, t.nanos))
 }
 
 fn add(pieces: &mut Pieces, piece: Piece, class: DataClass, message: &DynamicMessage) {

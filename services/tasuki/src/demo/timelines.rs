@@ -42,13 +42,15 @@ pub fn section(
     let _ = writeln!(out, "{}", row("", headings.0, headings.1, headings.2, names));
     let rule = "─".repeat(left) + &format!("┼{}", "─".repeat(column + 1)).repeat(SHOWN.len());
     let _ = writeln!(out, "{rule}");
+    let late = received.entered_late();
     for shared in &received.events {
         let cells = SHOWN.iter().map(|slug| match shared.by_post.get(*slug) {
             None => "·".to_owned(),
             Some(got) => in_cell(got, shared.lacking(slug).len(), desks, received.contract()),
         });
         let who = desks.of(&shared.item.post_id).map_or("", |desk| desk.kind.as_str());
-        let what = words::event(&shared.item.r#type, lang);
+        let mark = if late.contains(shared.item.event_id.as_str()) { "†" } else { "" };
+        let what = format!("{mark}{}", words::event(&shared.item.r#type, lang));
         let at = local(shared.item.occurred_at.as_ref());
         let id =
             at.and_then(|at| story.played_at(at, &desks.of(&shared.item.post_id)?.slug)).unwrap_or_default();
@@ -60,8 +62,8 @@ pub fn section(
         "\n{}",
         pick(
             lang,
-            "· 届いていない   * 輪に加わったときに、それまでの分として届いた   伏3 ほかの窓口に届いた項目のうち3つが伏せられている",
-            "· not received   * received as history, when the post joined   -3 three items that others got are withheld"
+            "· 届いていない   * 輪に加わったときに、それまでの分として届いた   † 後から入力   伏3 ほかの窓口に届いた項目のうち3つが伏せられている",
+            "· not received   * received as history, when the post joined   † entered late   -3 three items that others got are withheld"
         )
     );
     Ok(())

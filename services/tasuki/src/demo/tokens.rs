@@ -14,6 +14,7 @@ use crate::{Error, token};
 const LIFETIME_S: i64 = 3_600;
 
 /// A desk.
+#[derive(Clone)]
 pub struct Desk {
     /// `agency.post`.
     pub slug: String,

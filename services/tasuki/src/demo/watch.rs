@@ -6,6 +6,8 @@ use tasuki_contract::timeline::v1 as pb;
 use tasuki_contract::timeline::v1::timeline_service_client::TimelineServiceClient;
 use tokio::sync::watch;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+use tonic_types::StatusExt as _;
 
 use super::received::Received;
 use super::tokens::{Desk, Desks};
@@ -15,6 +17,8 @@ use crate::call::explain;
 /// Reads for coordination, as in the story.
 const PURPOSE: &str = "care_coordination";
 const PAGE: i32 = 200;
+/// A stream that is ended more often than this has a fault of its own.
+const RESUMED_MAX: usize = 20;
 
 /// All subscribers.
 pub struct Watchers<'a> {
@@ -32,7 +36,9 @@ pub struct Watcher<'a> {
 #[derive(Default)]
 struct Progress {
     items: Vec<pb::TimelineItem>,
-    /// Why the stream ended.
+    /// How often the server ended the stream and asked to try again.
+    resumed: usize,
+    /// Why the stream ended for good.
     ended: Option<String>,
 }
 
@@ -42,11 +48,10 @@ impl<'a> Watchers<'a> {
         let mut all = Vec::with_capacity(slugs.len());
         for slug in slugs {
             let desk = desks.named(slug)?;
-            let mut client = TimelineServiceClient::new(channel.clone());
-            let request = desk.request(pb::SubscribeRequest::default(), PURPOSE)?;
-            let stream = client.subscribe(request).await.map_err(|s| format!("{slug}: {}", explain(&s)))?;
+            let mut feed = Feed { channel: channel.clone(), desk: desk.clone(), cursor: String::new() };
+            let stream = feed.open().await.map_err(|s| format!("{slug}: {}", explain(&s)))?;
             let (told, progress) = watch::channel(Progress::default());
-            tokio::spawn(follow(stream.into_inner(), told));
+            tokio::spawn(async move { feed.follow(stream, told).await });
             all.push(Watcher { desk, progress });
         }
         Ok(Self { channel, all })
@@ -90,6 +95,11 @@ impl<'a> Watchers<'a> {
     /// What everybody received so far.
     pub fn received(&self) -> Result<Received, Error> {
         Received::new(self.all.iter().map(|w| (w.desk.slug.clone(), w.progress.borrow().items.clone())))
+    }
+
+    /// How often the server ended a stream that then went on from its cursor.
+    pub fn resumed(&self) -> usize {
+        self.all.iter().map(|watcher| watcher.progress.borrow().resumed).sum()
     }
 
     /// The subscriber for a desk.
@@ -138,19 +148,51 @@ impl Watcher<'_> {
     }
 }
 
-async fn follow(mut stream: tonic::Streaming<pb::SubscribeResponse>, told: watch::Sender<Progress>) {
-    loop {
-        match stream.message().await {
-            Ok(Some(pb::SubscribeResponse {
-                message: Some(pb::subscribe_response::Message::Item(item)),
-            })) => {
-                told.send_modify(|progress| progress.items.extend(item.item));
-            }
-            Ok(Some(_)) => {}
-            end => {
-                let why = end.err().map_or_else(|| "no reason given".to_owned(), |status| explain(&status));
-                told.send_modify(|progress| progress.ended = Some(why));
-                return;
+/// One post's feed, from a cursor on.
+struct Feed {
+    channel: Channel,
+    desk: Desk,
+    cursor: String,
+}
+
+impl Feed {
+    async fn open(&mut self) -> Result<Streaming<pb::SubscribeResponse>, Status> {
+        let request = pb::SubscribeRequest { cursor: self.cursor.clone() };
+        let request = self.desk.request(request, PURPOSE).map_err(|e| Status::internal(e.to_string()))?;
+        Ok(TimelineServiceClient::new(self.channel.clone()).subscribe(request).await?.into_inner())
+    }
+
+    /// Keeps every item; goes on from the last one where the server says that trying again helps.
+    async fn follow(&mut self, mut stream: Streaming<pb::SubscribeResponse>, told: watch::Sender<Progress>) {
+        loop {
+            let end = match stream.message().await {
+                Ok(Some(pb::SubscribeResponse { message: Some(pb::subscribe_response::Message::Item(item)) })) => {
+                    self.cursor = item.cursor;
+                    told.send_modify(|progress| progress.items.extend(item.item));
+                    continue;
+                }
+                Ok(Some(_)) => continue,
+                Ok(None) => Status::unavailable("no reason given"),
+                Err(status) => status,
+            };
+            let again = end.get_error_details().retry_info().and_then(|retry| retry.retry_delay);
+            let allowed = told.borrow().resumed < RESUMED_MAX;
+            let reopened = match again.filter(|_| allowed) {
+                Some(delay) => {
+                    tokio::time::sleep(delay).await;
+                    self.open().await
+                }
+                None => Err(end),
+            };
+            match reopened {
+                Ok(next) => {
+                    stream = next;
+                    told.send_modify(|progress| progress.resumed += 1);
+                }
+                Err(status) => {
+                    told.send_modify(|progress| progress.ended = Some(explain(&status)));
+                    return;
+                }
             }
         }
     }
