@@ -7,7 +7,12 @@ mod samples;
 mod variants;
 
 mod malformed;
-mod refusals;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tasuki-program");
+
+/// The last position of the log.
+async fn log_head(world: &tasuki_tests::World) -> u64 {
+    let head = world.stack.postgres.sql("tasuki", "SELECT coalesce(max(position), 0) FROM log.events").await;
+    head.unwrap().trim().parse().unwrap()
+}
