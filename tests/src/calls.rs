@@ -3,8 +3,13 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tasuki_contract::common::v1::{CodeList, Date, Fact, fact::Value};
+use tasuki_contract::consent::v1::consent_service_client::ConsentServiceClient;
+use tasuki_contract::directory::v1::directory_service_client::DirectoryServiceClient;
+use tasuki_contract::handoff::v1::handoff_service_client::HandoffServiceClient;
 use tasuki_contract::intake::v1 as intake;
+use tasuki_contract::intake::v1::consultation_service_client::ConsultationServiceClient;
 use tasuki_contract::intake::v1::referral_service_client::ReferralServiceClient;
+use tasuki_contract::minutes::v1::minutes_service_client::MinutesServiceClient;
 use tasuki_contract::timeline::v1::timeline_service_client::TimelineServiceClient;
 use tasuki_domain::ids::PostId;
 use tonic::Request;
@@ -42,6 +47,31 @@ impl Caller {
     /// The referral service.
     pub fn referrals(&self) -> ReferralServiceClient<Channel> {
         ReferralServiceClient::new(self.channel.clone())
+    }
+
+    /// The consultation service.
+    pub fn consultations(&self) -> ConsultationServiceClient<Channel> {
+        ConsultationServiceClient::new(self.channel.clone())
+    }
+
+    /// The hand-off service.
+    pub fn handoffs(&self) -> HandoffServiceClient<Channel> {
+        HandoffServiceClient::new(self.channel.clone())
+    }
+
+    /// The minutes service.
+    pub fn minutes(&self) -> MinutesServiceClient<Channel> {
+        MinutesServiceClient::new(self.channel.clone())
+    }
+
+    /// The consent service.
+    pub fn consents(&self) -> ConsentServiceClient<Channel> {
+        ConsentServiceClient::new(self.channel.clone())
+    }
+
+    /// The directory service.
+    pub fn directory(&self) -> DirectoryServiceClient<Channel> {
+        DirectoryServiceClient::new(self.channel.clone())
     }
 
     /// The timeline service.

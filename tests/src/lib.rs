@@ -4,10 +4,12 @@
 //! gone when the test ends, also when it is killed. Conditions are waited for, with a limit; nothing sleeps to hope.
 
 mod calls;
+mod live;
 mod program;
 mod world;
 
 pub use calls::{Caller, Seed, fact, referral};
+pub use live::{Got, Live};
 pub use program::Program;
 pub use world::World;
 

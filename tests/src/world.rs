@@ -1,15 +1,20 @@
 //! Private servers, secrets and a region for one test.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tasuki::region::{self, Region};
 use tasuki::secrets::Secrets;
 use tasuki::token;
 use tasuki_domain::ids::{AgencyId, PostId};
+use tasuki_log::{Database, Reader};
 use tasuki_standalone::{Stack, StackOptions};
+use tasuki_views::Views;
 
 use crate::program::Program;
-use crate::{Caller, Error};
+use crate::{Caller, Error, eventually};
+
+const VIEWS_LIMIT: Duration = Duration::from_secs(60);
 
 /// Servers, keys and the example region; no program runs yet.
 pub struct World {
@@ -71,6 +76,35 @@ impl World {
         Region::parse(region::EXAMPLE)?.register(program.channel().await?, &token).await
     }
 
+    /// Runs a command of the program that ends by itself, such as `verify`, against this world.
+    pub async fn command(&self, args: &[&str]) -> Result<std::process::Output, Error> {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(args).env("TASUKI_DATABASE_URL", &self.database_url);
+        command.env("TASUKI_SECRETS_DIR", &self.directory).kill_on_drop(true);
+        Ok(command.output().await?)
+    }
+
+    /// Reads the log.
+    pub fn reader(&self) -> Result<Reader, Error> {
+        Ok(Reader::new(Database::new(&self.database_url, 2)?))
+    }
+
+    /// Reads the views.
+    pub fn views(&self) -> Result<Views, Error> {
+        Ok(Views::new(&self.database_url, 2)?)
+    }
+
+    /// Waits until the views hold everything that is in the log now.
+    pub async fn views_reach_the_log(&self) -> Result<u64, Error> {
+        let head = self.reader()?.head().await?.0;
+        let views = self.views()?;
+        eventually("the views hold what is in the log", VIEWS_LIMIT, || async {
+            views.position().await.is_ok_and(|at| at.position >= head)
+        })
+        .await;
+        Ok(head)
+    }
+
     /// Agency and post of `agency.post` in the example region.
     pub fn post(&self, slug: &str) -> (AgencyId, PostId) {
         let agency = slug.split_once('.').map_or(slug, |(agency, _)| agency);
@@ -86,6 +120,13 @@ impl World {
     /// Somebody who calls for the post through the program.
     pub async fn caller(&self, program: &Program, slug: &str) -> Result<Caller, Error> {
         Ok(Caller { channel: program.channel().await?, token: self.token(slug)?, post: self.post(slug).1 })
+    }
+
+    /// The operator, who keeps the directory.
+    pub async fn operator(&self, program: &Program) -> Result<Caller, Error> {
+        let issuer = self.secrets.issuer.as_ref().ok_or("no issuer")?;
+        let token = token::for_operator(issuer, 3_600)?;
+        Ok(Caller { channel: program.channel().await?, token, post: PostId(uuid::Uuid::nil()) })
     }
 
     /// A caller that connects when it calls, so that the program may be away meanwhile.

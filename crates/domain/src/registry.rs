@@ -115,8 +115,8 @@ fn check_calendar(checks: &mut Checks, calendar: &pb::Calendar) {
         let known = (1..=7).contains(weekday);
         checks.require(known, format!("calendar.open_weekdays[{i}]"), Violation::OUT_OF_RANGE);
     }
-    let hours =
-        0 <= calendar.opens_min && calendar.opens_min < calendar.closes_min && calendar.closes_min <= 24 * 60;
+    checks.require(calendar.opens_min >= 0, path("opens_min"), Violation::OUT_OF_RANGE);
+    let hours = calendar.opens_min < calendar.closes_min && calendar.closes_min <= 24 * 60;
     checks.require(hours, path("closes_min"), Violation::OUT_OF_RANGE);
     fields::no_repeats(checks, &path("closed_yearly"), &calendar.closed_yearly, CLOSED_SPANS_MAX);
     for (i, span) in calendar.closed_yearly.iter().enumerate().take(CLOSED_SPANS_MAX) {

@@ -209,22 +209,29 @@ impl Writer {
     }
 
     async fn prepare(&self, append: Append) -> Result<(Prepared, Vec<(Uuid, i16, DataKey)>), LogError> {
+        if append.events.is_empty() {
+            return Err(LogError::Malformed { field: "events" });
+        }
         let mut fresh: HashMap<(Uuid, i16), DataKey> = HashMap::new();
         let mut keys = Vec::new();
         let (mut items, mut leads, mut unled) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = Vec::with_capacity(append.events.len());
         for NewEvent { mut header, event } in append.events {
-            let stream_id = id(&header.stream_id);
-            let agency = id(&header.agency_id);
+            let stream_id = id("stream_id", &header.stream_id)?;
+            let agency = id("agency_id", &header.agency_id)?;
             header.open_payload = event.open_payload();
+            if !event.sealed_payload(SealedPart::OtherSubject).is_empty() {
+                // Nobody can say yet whose data it is; better refused than lost.
+                return Err(LogError::Malformed { field: "other subject" });
+            }
             for item in header.effects.iter().flat_map(|e| &e.items) {
-                items.push((id(&item.item_id), stream_id));
+                items.push((id("item_id", &item.item_id)?, stream_id));
             }
             for lead in header.effects.iter().flat_map(|e| &e.leads) {
-                leads.push((id(&lead.case_id), id(&lead.post_id)));
+                leads.push((id("case_id", &lead.case_id)?, id("post_id", &lead.post_id)?));
             }
             if let Event::PostRetired(retired) = &event {
-                unled.push(id(&retired.post_id));
+                unled.push(id("post_id", &retired.post_id)?);
             }
             let mut sealing = Vec::new();
             for (part, scope) in [(SealedPart::Stream, stream_id), (SealedPart::OwnAgency, agency)] {
@@ -264,7 +271,7 @@ impl Writer {
                 stream_kind: header.stream_kind as i16,
                 stream_id,
                 version: header.version,
-                event_id: id(&header.event_id),
+                event_id: id("event_id", &header.event_id)?,
                 header: bytes,
                 parts,
             });
@@ -298,8 +305,8 @@ impl Writer {
     }
 }
 
-fn id(text: &str) -> Uuid {
-    Uuid::try_parse(text).unwrap_or_default()
+fn id(field: &'static str, text: &str) -> Result<Uuid, LogError> {
+    Uuid::try_parse(text).map_err(|_| LogError::Malformed { field })
 }
 
 struct Task {

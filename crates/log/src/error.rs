@@ -29,6 +29,12 @@ pub enum LogError {
         /// Which event.
         event_id: String,
     },
+    /// An append that says too little: a bug of the caller, and nothing was written.
+    #[error("append is malformed: {field}")]
+    Malformed {
+        /// What is missing or unreadable.
+        field: &'static str,
+    },
     /// Key material is missing or malformed.
     #[error("keys: {0}")]
     Keys(String),

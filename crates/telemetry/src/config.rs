@@ -5,8 +5,8 @@
 
 use std::env;
 
-/// Everything at `info`; libraries of transport and telemetry only from `warn` on.
-const DEFAULT_FILTER: &str = "info,opentelemetry=warn,async_nats=warn";
+/// Ours at `info`; libraries only from `warn` on.
+const DEFAULT_FILTER: &str = "warn,tasuki=info";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_log_filter_defaults_to_info_and_the_format_to_the_terminal() {
-        assert!(from(&[]).log_filter.starts_with("info"));
+        assert!(from(&[]).log_filter.ends_with("tasuki=info"));
         assert_eq!(from(&[]).log_format, LogFormat::Auto);
         let told = from(&[("TASUKI_LOG", "debug"), ("TASUKI_LOG_FORMAT", "json")]);
         assert_eq!((told.log_filter.as_str(), told.log_format), ("debug", LogFormat::Json));

@@ -126,7 +126,7 @@ pub(crate) async fn drop_generations(client: &Client, gone: impl Fn(i64) -> bool
     for row in client.query(sql, &[]).await? {
         let number = row.get(0);
         if gone(number) {
-            client.batch_execute(&in_schema("DROP SCHEMA $s CASCADE", number)).await?;
+            client.batch_execute(&in_schema("DROP SCHEMA IF EXISTS $s CASCADE", number)).await?;
         }
     }
     Ok(())

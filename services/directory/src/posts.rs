@@ -4,6 +4,7 @@ use tasuki_contract::directory::v1 as pb;
 use tasuki_domain::directory::{Directory, Post};
 use tasuki_domain::ids::PostId;
 use tasuki_domain::refusal::Violation;
+use tasuki_domain::{codes, codes::Table, municipality};
 use tasuki_kit::{Context, Platform, errors, page};
 use tonic::Status;
 use uuid::Uuid;
@@ -27,6 +28,13 @@ pub(crate) fn list(
     request: &pb::ListPostsRequest,
 ) -> Result<pb::ListPostsResponse, Status> {
     let size = page::size(request.page_size)?;
+    let (code, kind) = (&request.municipality_code, &request.agency_kind);
+    if !code.is_empty() && !municipality::is_municipality(code) {
+        return Err(errors::invalid_field("municipality_code", Violation::UNKNOWN_CODE));
+    }
+    if !kind.is_empty() && codes::lookup(Table::AgencyKind, kind).is_none() {
+        return Err(errors::invalid_field("agency_kind", Violation::UNKNOWN_CODE));
+    }
     let bound: [&[u8]; 4] = [
         b"ListPosts",
         caller.actor.post.0.as_bytes(),

@@ -10,7 +10,7 @@ use tasuki_contract::{DataClass, Event};
 use tasuki_domain::days::epoch_day;
 use tasuki_domain::decision::{day_in_tokyo, etag};
 use tasuki_domain::ids::{CaseId, ReferralId};
-use tasuki_domain::referral::ReferralState;
+use tasuki_domain::referral::{ReferralState, Stage};
 use tasuki_domain::refusal::Violation;
 use tasuki_kit::{Context, Platform, errors, page};
 use tasuki_log::reads::ReadOutcome;
@@ -19,6 +19,8 @@ use tasuki_privacy::{Access, EventAccess, Level, POLICY_VERSION, Viewer};
 use tasuki_views::{ItemFilter, Views};
 use tonic::Status;
 use uuid::Uuid;
+
+use crate::wait;
 
 /// How often an answer is made anew when what may be disclosed changes under it.
 const TRIES_MAX: u32 = 5;
@@ -30,6 +32,8 @@ pub(crate) async fn get(
 ) -> Result<pb::GetReferralResponse, Status> {
     let id = Uuid::try_parse(&request.referral_id)
         .map_err(|_| errors::invalid_field("referral_id", Violation::NOT_A_UUID))?;
+    // Read from the log, which is never behind: there is nothing to wait for.
+    wait::named(&request.after_event_id)?;
     let case = platform.case_of(id).await.map_err(|e| errors::fault(&e))?.ok_or_else(errors::not_found)?;
     let viewer = viewer(platform, caller)?;
     for _ in 0..TRIES_MAX {
@@ -82,9 +86,16 @@ pub(crate) async fn list(
     request: &pb::ListReferralsRequest,
 ) -> Result<pb::ListReferralsResponse, Status> {
     let size = page::size(request.page_size)?;
+    if !request.state.is_empty() && Stage::ALL.iter().all(|stage| stage.code() != request.state) {
+        return Err(errors::invalid_field("state", Violation::UNKNOWN_CODE));
+    }
+    let after = wait::named(&request.after_event_id)?;
     let post = caller.actor.post;
     let bound: [&[u8]; 3] = [b"ListReferrals", post.0.as_bytes(), request.state.as_bytes()];
     let place = page::place(platform.keyring(), &bound, &request.page_token)?;
+    if let Some(event) = after {
+        wait::until_viewed(platform, views, event).await?;
+    }
     // The token holds the last item, never its place in the log.
     let before = match place.and_then(|p| Uuid::from_slice(&p).ok()) {
         Some(last) => {
@@ -181,6 +192,6 @@ fn today() -> i32 {
     epoch_day(day_in_tokyo(Timestamp::now()))
 }
 
-fn unavailable(error: &tasuki_views::ViewError) -> Status {
+pub(crate) fn unavailable(error: &tasuki_views::ViewError) -> Status {
     errors::fault(&tasuki_log::LogError::Database(error.to_string()))
 }

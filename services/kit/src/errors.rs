@@ -14,6 +14,9 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "tasuki";
 
+/// A status travels in headers, of which clients take as little as 8 KiB: more than that would reach nobody.
+const VIOLATIONS_MAX: usize = 40;
+
 /// A status with a stable reason and a text in both languages.
 pub fn status(code: Code, reason: &str, en: &str, ja: &str) -> Status {
     Status::with_error_details(code, en, details(reason, ja))
@@ -32,14 +35,19 @@ pub fn not_found() -> Status {
     reasoned(Reason::NotFound)
 }
 
-/// Malformed fields, each named.
+/// Malformed fields, each named: the first [`VIOLATIONS_MAX`] of them.
 pub fn invalid(violations: &[Violation]) -> Status {
+    let told = &violations[..violations.len().min(VIOLATIONS_MAX)];
     let fields: Vec<FieldViolation> =
-        violations.iter().map(|v| FieldViolation::new(v.field.as_str(), v.why)).collect();
-    let names: Vec<&str> = violations.iter().map(|v| v.field.as_str()).collect();
+        told.iter().map(|v| FieldViolation::new(v.field.as_str(), v.why)).collect();
+    let names: Vec<&str> = told.iter().map(|v| v.field.as_str()).collect();
+    let mut text = format!("invalid: {}", names.join(", "));
+    if violations.len() > told.len() {
+        text.push_str(&format!(" and {} more", violations.len() - told.len()));
+    }
     let mut all = details("INVALID_ARGUMENT", "入力に誤りがあります");
     all.set_bad_request(fields);
-    Status::with_error_details(Code::InvalidArgument, format!("invalid: {}", names.join(", ")), all)
+    Status::with_error_details(Code::InvalidArgument, text, all)
 }
 
 /// One malformed field or metadata entry.
@@ -58,6 +66,13 @@ pub fn fault(error: &LogError) -> Status {
     let mut all = details("UNAVAILABLE", "一時的に利用できません。もう一度お試しください");
     all.set_retry_info(Some(Duration::from_millis(500)));
     Status::with_error_details(Code::Unavailable, "temporarily unavailable", all)
+}
+
+/// The views have not reached the event in the time that a caller may wait.
+pub fn view_behind() -> Status {
+    let mut all = details("VIEW_BEHIND", "反映が遅れています。もう一度お試しください");
+    all.set_retry_info(Some(Duration::from_secs(1)));
+    Status::with_error_details(Code::Unavailable, "the view has not reached that event yet", all)
 }
 
 /// What an append can end in, other than well.

@@ -1,8 +1,8 @@
 //! The projector: from JetStream to the views, and from the views to those who wait for them.
 //!
 //! One process leads, any number stand by; the lead and its fence are the views' own ([`tasuki_views::Projection`]).
-//! The leader takes envelopes as they come ([`follow`]), drops what it has seen, fills holes from the log, lets the
-//! views fold them, and when they are committed tells posts and streams ([`tell`]). While NATS is away it reads the
+//! The leader takes envelopes as they come (`follow`), drops what it has seen, fills holes from the log, lets the
+//! views fold them, and when they are committed tells posts and streams (`tell`). While NATS is away it reads the
 //! log itself: PostgreSQL is the only truth, NATS is the fast way.
 //!
 //! It holds no keys and opens nothing. It never skips: a header that it cannot read ends it, for a person or a newer
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tasuki_bus::{Bus, BusError, BusOptions};
 use tasuki_log::{LogError, Reader};
-use tasuki_views::{Projection, ViewError};
+use tasuki_views::{Applied, Projection, ViewError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -145,7 +145,11 @@ async fn lead(
         Err(error) => return error.into(),
     };
     tracing::info!(position = projection.position(), "leading the projection");
-    tell::position(head, projection.position());
+    // Streams look again: the views may have moved while nobody led, or have been rebuilt.
+    let (position, epoch) = (projection.position(), projection.epoch());
+    let here = Applied { position, epoch, news: Vec::new() };
+    let broker = bus.borrow().clone();
+    tell::everyone(broker.as_ref(), head, &here).await;
     let mut follower = follow::Follower::new(projection, reader.clone(), bus.clone());
     loop {
         match follower.next().await {

@@ -6,7 +6,7 @@ use tasuki_views::{Applied, FeedNews};
 use tokio::sync::watch;
 
 /// Streams of this process learn where the views are. Never goes back.
-pub(crate) fn position(head: &watch::Sender<u64>, position: u64) {
+fn position(head: &watch::Sender<u64>, position: u64) {
     head.send_if_modified(|head| {
         let further = position > *head;
         *head = position.max(*head);

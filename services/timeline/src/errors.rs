@@ -46,13 +46,6 @@ pub(crate) fn cursor_reset() -> Status {
     )
 }
 
-/// The view has not reached the event in the time that a caller may wait.
-pub(crate) fn view_behind() -> Status {
-    let mut all = details("VIEW_BEHIND", "反映が遅れています。もう一度お試しください");
-    all.set_retry_info(Some(Duration::from_secs(1)));
-    Status::with_error_details(Code::Unavailable, "the view has not reached that event yet", all)
-}
-
 /// This process is going away: open the stream again with the last cursor.
 pub(crate) fn draining() -> Status {
     let mut all = details("DRAINING", "サーバーが停止します。最後のカーソルから再接続してください");

@@ -74,16 +74,17 @@ impl Page {
         Ok((disclosure, entry))
     }
 
-    /// The same for one row, on record: made anew while disclosures of its case change.
+    /// The same for one row, on record: made anew for as long as disclosures of its case change.
     ///
-    /// Errors: `CONFLICT` when they change more often than [`STALE_TRIES_MAX`].
+    /// Unlike a call, a stream has no client that could try again, so there is no number of tries; whatever ends the
+    /// stream ends this too.
     pub(crate) async fn disclose_on_record(
         &mut self,
         platform: &Platform,
         asking: &Asking,
         index: usize,
     ) -> Result<Disclosure, Status> {
-        for _ in 0..STALE_TRIES_MAX {
+        loop {
             let (disclosure, entry) = self.disclose(platform, asking, index).await?;
             let Some(entry) = entry else { return Ok(disclosure) };
             match platform.reads().record(entry).await.map_err(errors::log)? {
@@ -95,12 +96,11 @@ impl Page {
                 }
             }
         }
-        Err(errors::changing())
     }
 
     /// Everything on the page, on record: one record for each case, so that each guardian finds its own child's.
     ///
-    /// Errors: `CONFLICT` as above.
+    /// Errors: `CONFLICT` when disclosures change more often than [`STALE_TRIES_MAX`].
     pub(crate) async fn disclose_all_on_record(
         &mut self,
         platform: &Platform,

@@ -215,7 +215,8 @@ impl Subscription {
             let number = row.number;
             let span = tracing::info_span!("deliver", event_id = record.header.event_id, number);
             child_of(&span, &record.header.traceparent);
-            let disclosed = page.disclose_on_record(&platform, &self.asking, index).instrument(span).await?;
+            let disclosing = page.disclose_on_record(&platform, &self.asking, index).instrument(span);
+            let disclosed = self.unless_it_ends(disclosing).await??;
             self.cursor.number = number;
             let item =
                 FeedItem { item: Some(disclosed.item), cursor: self.cursor.to_text(platform.keyring()) };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tasuki_domain::refusal::Violation;
-use tasuki_kit::errors::invalid_field;
+use tasuki_kit::errors::{invalid_field, view_behind};
 use tokio::time::Instant;
 use tonic::Status;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ pub(crate) async fn until_viewed(desk: &Desk, after_event_id: &str) -> Result<()
             return Ok(());
         }
         if Instant::now() >= end {
-            return Err(errors::view_behind());
+            return Err(view_behind());
         }
         tokio::select! {
             () = desk.options.drain.cancelled() => return Err(errors::draining()),

@@ -58,11 +58,7 @@ pub async fn call(caller: &Caller, method: &MethodDescriptor, message: Vec<u8>) 
 }
 
 /// The same with the caller's own metadata, to any path.
-pub async fn call_request(
-    caller: &Caller,
-    path: &str,
-    request: Request<Vec<u8>>,
-) -> Result<Vec<u8>, Status> {
+pub async fn call_request(caller: &Caller, path: &str, request: Request<Vec<u8>>) -> Result<Vec<u8>, Status> {
     let mut grpc = Grpc::new(caller.channel.clone());
     grpc.ready().await.map_err(|e| Status::unavailable(e.to_string()))?;
     Ok(grpc.unary(request, path.parse().unwrap(), Raw).await?.into_inner())

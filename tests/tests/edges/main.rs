@@ -4,9 +4,16 @@
 mod answer;
 mod process;
 mod samples;
+mod up;
 mod variants;
 
+mod credentials;
+mod embedded;
 mod malformed;
+mod overload;
+mod refusals;
+mod streams;
+mod traces;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tasuki-program");

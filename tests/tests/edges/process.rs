@@ -52,11 +52,6 @@ impl Process {
         Self { child, address, said }
     }
 
-    /// `http://127.0.0.1:PORT`.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
     /// A connection of its own.
     pub async fn channel(&self) -> Channel {
         self.endpoint().connect().await.unwrap()
@@ -69,11 +64,7 @@ impl Process {
 
     /// Somebody who calls for the post.
     pub async fn caller(&self, world: &World, slug: &str) -> Caller {
-        Caller {
-            channel: self.channel().await,
-            token: world.token(slug).unwrap(),
-            post: world.post(slug).1,
-        }
+        Caller { channel: self.channel().await, token: world.token(slug).unwrap(), post: world.post(slug).1 }
     }
 
     /// Everything that it has written to standard output and standard error.

@@ -1,20 +1,21 @@
-//! A well-formed request for every command: refused all the same, for one reason that has nothing to do with fields.
+//! A well-formed request for every method: commands are refused all the same, for one reason that has nothing to do
+//! with fields.
 //!
-//! Each names something that does not exist, so that a whole run appends nothing. Days are counted from today, since
+//! Each command names something that does not exist, so that a whole run appends nothing. Days are counted from today, since
 //! several fields must lie ahead or behind.
 
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use tasuki::region;
 
-/// One command with a request that is well formed.
+/// One method with a request that is well formed.
 pub struct Sample {
     /// `Service/Method`.
     pub method: &'static str,
     /// Called by the operator instead of the hospital's post.
     pub by_operator: bool,
     pub request: Value,
-    /// The reason with which the request is refused as it stands.
+    /// The reason with which the request is refused as it stands; empty: it is answered.
     pub refused: &'static str,
     /// Fields that may be left out.
     pub optional: &'static [&'static str],
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Sample> {
     all.extend(intake());
     all.extend(handoff());
     all.extend(minutes());
+    all.extend(queries());
     all
 }
 
@@ -90,12 +92,12 @@ fn directory() -> Vec<Sample> {
         "validTo": day(300), "note": "例示",
     });
     vec![
-        by_operator("DirectoryService/RegisterAgency", "ALREADY_EXISTS", registered, &[
-            "context",
-            "context.occurred_at",
-            "telephone",
-            "agency_id",
-        ]),
+        by_operator(
+            "DirectoryService/RegisterAgency",
+            "ALREADY_EXISTS",
+            registered,
+            &["context", "context.occurred_at", "telephone"],
+        ),
         by_operator(
             "DirectoryService/SetCalendar",
             "UNKNOWN_AGENCY",
@@ -108,12 +110,12 @@ fn directory() -> Vec<Sample> {
                 "calendar.closed_yearly",
             ],
         ),
-        by_operator("DirectoryService/CreatePost", "UNKNOWN_AGENCY", post, &[
-            "context",
-            "context.occurred_at",
-            "post_id",
-            "holder_subjects",
-        ]),
+        by_operator(
+            "DirectoryService/CreatePost",
+            "UNKNOWN_AGENCY",
+            post,
+            &["context", "context.occurred_at", "post_id", "holder_subjects"],
+        ),
         by_operator(
             "DirectoryService/ChangeHolders",
             "UNKNOWN_POST",
@@ -135,20 +137,19 @@ fn directory() -> Vec<Sample> {
             }),
             &["context", "context.occurred_at", "kinds_that_may_lead"],
         ),
-        of("ConsentService/RecordSignedConsent", "NOT_FOUND", consent, &[
-            "context",
-            "context.occurred_at",
-            "excluded_keys",
-            "valid_to",
-            "note",
-        ]),
+        of(
+            "ConsentService/RecordSignedConsent",
+            "NOT_FOUND",
+            consent,
+            &["context", "context.occurred_at", "excluded_keys", "valid_to", "note"],
+        ),
     ]
 }
 
 fn intake() -> Vec<Sample> {
     let consultation = json!({
-        "context": context(), "consulterAttribute": "mother", "accessRoute": "other", "contactMethod": "phone",
-        "contents": ["other"], "callerIdentity": "CALLER_IDENTITY_LABELLED", "callerLabel": "kita_A の母",
+        "context": context(), "consulterAttribute": "family", "accessRoute": "leaflet", "contactMethod": "phone",
+        "contents": ["school_education"], "callerIdentity": "CALLER_IDENTITY_LABELLED", "callerLabel": "kita_A の母",
         "callerTelephone": "03-0000-0001", "childLabel": "kita_A", "story": "例示", "facts": facts(),
     });
     let held = json!({"signerRelation": "mother", "signedOn": day(-1)});
@@ -169,16 +170,21 @@ fn intake() -> Vec<Sample> {
     };
     vec![
         // An operator has no post at which it could take a call.
-        by_operator("ConsultationService/RecordConsultation", "UNKNOWN_POST", consultation, &[
-            "context",
-            "context.occurred_at",
-            "caller_telephone",
-            "child_label",
-            "story",
-            "facts",
-            "facts[0].asserted_on",
-            "facts[0].told_by",
-        ]),
+        by_operator(
+            "ConsultationService/RecordConsultation",
+            "UNKNOWN_POST",
+            consultation,
+            &[
+                "context",
+                "context.occurred_at",
+                "caller_telephone",
+                "child_label",
+                "story",
+                "facts",
+                "facts[0].asserted_on",
+                "facts[0].told_by",
+            ],
+        ),
         of(
             "ConsultationService/AnswerConsultation",
             "NOT_FOUND",
@@ -191,29 +197,36 @@ fn intake() -> Vec<Sample> {
             on("consultationId", json!({"guidedToKind": "hospital", "arrived": true, "advice": "例示"})),
             &["context", "context.occurred_at", "arrived", "advice"],
         ),
-        of("ConsultationService/OpenCase", "NOT_FOUND", opening, &[
-            "context",
-            "context.occurred_at",
-            // Its own reason, CONSENT_REQUIRED, once the consultation is found.
-            "consent",
-            "facts",
-        ]),
-        of("ConsultationService/CloseConsultation", "NOT_FOUND", on("consultationId", json!({})), &[
-            "context",
-            "context.occurred_at",
-        ]),
-        of("ReferralService/SubmitReferral", "UNKNOWN_POST", referral, &[
-            "context",
-            "context.occurred_at",
-            "urgency",
-            "weekdays",
-            "message",
-            "not_yet_keys",
-        ]),
-        of("ReferralService/AcknowledgeReferral", "NOT_FOUND", on("referralId", json!({})), &[
-            "context",
-            "context.occurred_at",
-        ]),
+        of(
+            "ConsultationService/OpenCase",
+            "NOT_FOUND",
+            opening,
+            &[
+                "context",
+                "context.occurred_at",
+                // Its own reason, CONSENT_REQUIRED, once the consultation is found.
+                "consent",
+                "facts",
+            ],
+        ),
+        of(
+            "ConsultationService/CloseConsultation",
+            "NOT_FOUND",
+            on("consultationId", json!({})),
+            &["context", "context.occurred_at"],
+        ),
+        of(
+            "ReferralService/SubmitReferral",
+            "UNKNOWN_POST",
+            referral,
+            &["context", "context.occurred_at", "urgency", "weekdays", "message", "not_yet_keys"],
+        ),
+        of(
+            "ReferralService/AcknowledgeReferral",
+            "NOT_FOUND",
+            on("referralId", json!({})),
+            &["context", "context.occurred_at"],
+        ),
         of(
             "ReferralService/AcceptReferral",
             "NOT_FOUND",
@@ -228,7 +241,7 @@ fn intake() -> Vec<Sample> {
             "NOT_FOUND",
             on(
                 "referralId",
-                json!({"declineReason": "other", "nextCandidatePostId": NOBODY, "note": "例示"}),
+                json!({"declineReason": "no_nurse", "nextCandidatePostId": NOBODY, "note": "例示"}),
             ),
             &["context", "context.occurred_at", "next_candidate_post_id", "note"],
         ),
@@ -277,7 +290,7 @@ fn handoff() -> Vec<Sample> {
         of(
             "HandoffService/DeclineHandoff",
             "NOT_FOUND",
-            on(json!({"declineReason": "other", "note": "例示"})),
+            on(json!({"declineReason": "no_nurse", "note": "例示"})),
             &["context", "context.occurred_at", "note"],
         ),
         of(
@@ -286,13 +299,12 @@ fn handoff() -> Vec<Sample> {
             on(json!({"jointContactOn": day(10), "reviewOn": day(20)})),
             &["context", "context.occurred_at"],
         ),
-        of("HandoffService/RecordJointContact", "NOT_FOUND", on(contact), &[
-            "context",
-            "context.occurred_at",
-            "outgoing_present",
-            "incoming_present",
-            "note",
-        ]),
+        of(
+            "HandoffService/RecordJointContact",
+            "NOT_FOUND",
+            on(contact),
+            &["context", "context.occurred_at", "outgoing_present", "incoming_present", "note"],
+        ),
         of(
             "HandoffService/CompleteHandoff",
             "NOT_FOUND",
@@ -324,7 +336,7 @@ fn minutes() -> Vec<Sample> {
             "MinutesService/ScheduleMeeting",
             "NOT_FOUND",
             json!({
-                "context": context(), "meetingKind": "other", "startsAt": instant(48), "place": "例示",
+                "context": context(), "meetingKind": "municipal_council", "startsAt": instant(48), "place": "例示",
                 "inviteePostIds": [NOBODY], "agenda": [{"caseId": NOBODY, "text": "例示"}],
             }),
             &["context", "context.occurred_at", "place", "agenda", "agenda[0].case_id"],
@@ -335,21 +347,86 @@ fn minutes() -> Vec<Sample> {
             on(json!({"attendance": [{"postId": NOBODY, "people": 2}]})),
             &["context", "context.occurred_at"],
         ),
-        of("MinutesService/DraftMinutes", "NOT_FOUND", on(drafted), &[
-            "context",
-            "context.occurred_at",
-            // One of the three lists is enough.
-            "sections",
-            "decisions",
-            "actions",
-            "sections[0].case_id",
-            "sections[0].data_class",
-            "decisions[0].case_id",
-            "decisions[0].basis",
-            "decisions[0].decided_by_post_id",
-            "actions[0].case_id",
-        ]),
-        of("MinutesService/CirculateMinutes", "NOT_FOUND", on(json!({})), &["context", "context.occurred_at"]),
+        of(
+            "MinutesService/DraftMinutes",
+            "NOT_FOUND",
+            on(drafted),
+            &[
+                "context",
+                "context.occurred_at",
+                // One of the three lists is enough.
+                "sections",
+                "decisions",
+                "actions",
+                "sections[0].case_id",
+                "sections[0].data_class",
+                "decisions[0].case_id",
+                "decisions[0].basis",
+                "decisions[0].decided_by_post_id",
+                "actions[0].case_id",
+            ],
+        ),
+        of(
+            "MinutesService/CirculateMinutes",
+            "NOT_FOUND",
+            on(json!({})),
+            &["context", "context.occurred_at"],
+        ),
         of("MinutesService/ConfirmMinutes", "NOT_FOUND", on(json!({})), &["context", "context.occurred_at"]),
+    ]
+}
+
+/// Lists are answered without anything in them, or with what is there.
+fn queries() -> Vec<Sample> {
+    let page = |more: Value| {
+        let mut request = json!({"pageSize": 3});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+    };
+    vec![
+        of("DirectoryService/GetPost", "NOT_FOUND", json!({"postId": NOBODY}), &[]),
+        of(
+            "DirectoryService/ListPosts",
+            "",
+            page(json!({"municipalityCode": "131172", "agencyKind": "hospital"})),
+            &["page_size", "municipality_code", "agency_kind"],
+        ),
+        of(
+            "ReferralService/GetReferral",
+            "NOT_FOUND",
+            json!({"referralId": NOBODY, "afterEventId": NOBODY}),
+            &["after_event_id"],
+        ),
+        of(
+            "ReferralService/ListReferrals",
+            "",
+            page(json!({"state": "submitted", "afterEventId": NOBODY})),
+            &["page_size", "state", "after_event_id"],
+        ),
+        of(
+            "TimelineService/GetCaseCard",
+            "NOT_FOUND",
+            json!({"caseId": NOBODY, "afterEventId": NOBODY}),
+            &["after_event_id"],
+        ),
+        of(
+            "TimelineService/GetTimeline",
+            "NOT_FOUND",
+            page(json!({"caseId": NOBODY, "afterEventId": NOBODY})),
+            &["page_size", "after_event_id"],
+        ),
+        of(
+            "TimelineService/ListCaseload",
+            "",
+            page(json!({"afterEventId": NOBODY})),
+            &["page_size", "after_event_id"],
+        ),
+        of(
+            "TimelineService/ListDuties",
+            "",
+            page(json!({"afterEventId": NOBODY})),
+            &["page_size", "after_event_id"],
+        ),
+        of("TimelineService/ReadFeed", "", page(json!({})), &["page_size"]),
     ]
 }

@@ -73,10 +73,8 @@ fn wrong(field: &FieldDescriptor, value: &Value) -> Vec<(String, &'static str, V
     let here = |what, value| (String::new(), what, value);
     match field.kind() {
         Kind::String => {
-            let mut all = vec![here(
-                "over-long",
-                Value::String(OVER_LONG.to_string().repeat(OVER_LONG_CHARS)),
-            )];
+            let mut all =
+                vec![here("over-long", Value::String(OVER_LONG.to_string().repeat(OVER_LONG_CHARS)))];
             if field.name().ends_with("_id") || field.name().ends_with("_ids") {
                 all.push(here("no uuid", Value::String(WRONG.to_owned())));
             } else if is_coded(field) {
@@ -104,9 +102,7 @@ fn wrong(field: &FieldDescriptor, value: &Value) -> Vec<(String, &'static str, V
                 "tasuki.common.v1.Fact" => facts(inner),
                 _ => {
                     let below = of(inner).into_iter();
-                    below
-                        .map(|v| (format!(".{}", v.path), v.what, Value::Message(v.message)))
-                        .collect()
+                    below.map(|v| (format!(".{}", v.path), v.what, Value::Message(v.message))).collect()
                 }
             }
         }

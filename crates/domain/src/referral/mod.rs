@@ -57,6 +57,10 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 5] =
+        [Self::Submitted, Self::Acknowledged, Self::Accepted, Self::NeedsRouting, Self::Closed];
+
     /// The code that lists carry.
     pub fn code(self) -> &'static str {
         match self {

@@ -119,7 +119,7 @@ fn led(case: Uuid, version: u64, post: Uuid) -> Append {
 
 fn retired(post: Uuid) -> Append {
     let mut event = agency(post, 1);
-    event.event = Event::PostRetired(PostRetired { post_id: post.to_string(), ..Default::default() });
+    event.event = Event::PostRetired(PostRetired { post_id: post.to_string() });
     event.header.r#type = event.event.rule().type_name.into();
     command(vec![event])
 }
@@ -141,17 +141,30 @@ async fn a_post_that_is_responsible_for_a_case_is_not_retired() {
 }
 
 #[tokio::test]
-async fn of_two_commands_in_one_batch_that_bring_the_first_key_of_a_stream_the_later_decides_again() {
+async fn of_two_commands_that_bring_the_first_key_of_a_stream_the_later_decides_again() {
     let log = Log::fresh().await;
-    let stream = Uuid::now_v7();
-    log.writer.append(command(vec![agency(stream, 1)])).await.unwrap();
-    // Both found no key and made one; a stream has one, and the later one's parts are sealed with another.
-    let (first, later) = tokio::join!(
-        log.writer.append(command(vec![consultation(stream, 2)])),
-        log.writer.append(command(vec![consultation(stream, 3)])),
-    );
-    assert!(first.is_ok() && matches!(later, Err(AppendError::Conflict)), "{later:?}");
-    log.writer.append(command(vec![consultation(stream, 3)])).await.unwrap();
-    let keys: Vec<Uuid> = log.all().await.iter().flat_map(|r| r.key_ids()).collect();
-    assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+    let mut again = 0;
+    // Which of both reaches the queue first is not ours to say, so there are several rounds.
+    for _ in 0..30 {
+        let stream = Uuid::now_v7();
+        log.writer.append(command(vec![agency(stream, 1)])).await.unwrap();
+        let (first, later) = tokio::join!(
+            log.writer.append(command(vec![consultation(stream, 2)])),
+            log.writer.append(command(vec![consultation(stream, 3)])),
+        );
+        first.unwrap();
+        match later {
+            Ok(_) => {}
+            // Another key than the stream's own seals its parts: a conflict, never a fault.
+            Err(AppendError::Conflict) => {
+                again += 1;
+                log.writer.append(command(vec![consultation(stream, 3)])).await.unwrap();
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+        let records = log.reader.stream(stream, 0).await.unwrap();
+        let keys: Vec<Uuid> = records.iter().flat_map(|r| r.key_ids()).collect();
+        assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+    }
+    assert!(again > 0, "they never met");
 }

@@ -43,7 +43,7 @@ impl Database {
         }
         let positions: Vec<i64> = rows.iter().map(|r| r.position as i64).collect();
         let epochs: Vec<i64> = rows.iter().map(|r| r.epoch as i64).collect();
-        let times: Vec<i64> = rows.iter().map(|r| recorded_at_us(r)).collect();
+        let times: Vec<i64> = rows.iter().map(recorded_at_us).collect();
         let bytes: Vec<&[u8]> = rows.iter().map(|r| r.header.as_slice()).collect();
         let events: Vec<Uuid> = headers.iter().map(|h| h.event_id.parse().unwrap()).collect();
         let sql = "INSERT INTO log.events \

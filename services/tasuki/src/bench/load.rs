@@ -11,13 +11,12 @@ use serde::{Deserialize, Serialize};
 use tasuki_contract::intake::v1::referral_service_client::ReferralServiceClient;
 use tasuki_contract::intake::v1::{AcknowledgeReferralRequest, SubmitReferralRequest};
 use tonic::Status;
-use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::closed_loop::{ClosedLoop, Until};
-use super::request::{acceptance, authorised, bearer, labelled, referral};
+use super::request::{Bearer, acceptance, authorised, bearer, labelled, referral};
 use super::{line, open_loop};
 use crate::Error;
 
@@ -113,39 +112,28 @@ async fn connect(address: &str, connections: usize) -> Result<Vec<Channel>, Erro
     futures::future::try_join_all((0..connections).map(|_| endpoint.connect())).await.map_err(Error::from)
 }
 
-/// A post that calls.
-pub(super) struct Desk {
-    /// The post's id.
-    pub post: String,
-    /// Its token as it travels.
-    pub bearer: MetadataValue<Ascii>,
-}
-
 /// The posts of a job with the connections that they share.
 pub(super) struct Desks {
     clients: Vec<ReferralServiceClient<Channel>>,
-    /// Who sends.
-    pub senders: Vec<Desk>,
-    /// Who receives.
-    pub receivers: Vec<Desk>,
+    /// The tokens of those who send.
+    pub senders: Vec<Bearer>,
+    /// The tokens of those who receive.
+    pub receivers: Vec<Bearer>,
     /// The referral to each receiver, still without a label.
     templates: Vec<SubmitReferralRequest>,
 }
 
 impl Desks {
     async fn open(job: &Job) -> Result<Self, Error> {
-        let desks = |seats: &[Seat]| -> Result<Vec<Desk>, Error> {
-            let desk = |seat: &Seat| Ok(Desk { post: seat.post.clone(), bearer: bearer(&seat.token)? });
-            seats.iter().map(desk).collect()
-        };
+        let bearers = |seats: &[Seat]| seats.iter().map(|seat| bearer(&seat.token)).collect::<Result<_, _>>();
         if job.senders.is_empty() || job.receivers.is_empty() {
             return Err("a job needs senders and receivers".into());
         }
         let channels = connect(&job.address, CONNECTIONS).await?;
         Ok(Self {
             clients: channels.into_iter().map(ReferralServiceClient::new).collect(),
-            senders: desks(&job.senders)?,
-            receivers: desks(&job.receivers)?,
+            senders: bearers(&job.senders)?,
+            receivers: bearers(&job.receivers)?,
             templates: job.receivers.iter().map(|seat| referral(&seat.post)).collect(),
         })
     }
@@ -160,15 +148,14 @@ impl Desks {
         let (sender, receiver) = self.pair(n);
         let request = labelled(self.templates[receiver].clone());
         let mut client = self.clients[n % self.clients.len()].clone();
-        let answer =
-            client.submit_referral(authorised(request, &self.senders[sender].bearer)).await?.into_inner();
+        let answer = client.submit_referral(authorised(request, &self.senders[sender])).await?.into_inner();
         Ok((answer.referral_id, answer.receipt.unwrap_or_default().event_id))
     }
 
     /// Submits the `n`th referral, acknowledges and accepts it.
     async fn take_up(&self, n: usize) -> Result<(), Status> {
         let (referral_id, _) = self.submit(n).await?;
-        let receiver = &self.receivers[self.pair(n).1].bearer;
+        let receiver = &self.receivers[self.pair(n).1];
         let mut client = self.clients[n % self.clients.len()].clone();
         let acknowledge = AcknowledgeReferralRequest { referral_id: referral_id.clone(), context: None };
         client.acknowledge_referral(authorised(acknowledge, receiver)).await?;

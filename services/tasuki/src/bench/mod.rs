@@ -6,6 +6,7 @@
 //! ([`load`]): this executable again, with a hidden subcommand.
 
 mod closed_loop;
+mod cpu;
 mod delivery;
 mod idle;
 mod lag;

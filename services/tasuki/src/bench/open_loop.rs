@@ -15,8 +15,8 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::closed_loop::micros;
-use super::load::{Desk, Desks};
-use super::request::authorised;
+use super::load::Desks;
+use super::request::{Bearer, authorised};
 use super::stats::percentile;
 use crate::Error;
 
@@ -71,10 +71,10 @@ pub(super) async fn run(
 ) -> Result<Vec<Delivered>, Error> {
     let arrivals = Arrivals::default();
     let mut subscribers = JoinSet::new();
-    let senders = desks.senders.iter().map(|desk| (desk, None));
-    let receivers = desks.receivers.iter().enumerate().map(|(n, desk)| (desk, Some(n)));
-    for (n, (desk, receiver)) in senders.chain(receivers).enumerate() {
-        let mut stream = subscribe(&streams[n % streams.len()], desk).await?;
+    let senders = desks.senders.iter().map(|bearer| (bearer, None));
+    let receivers = desks.receivers.iter().enumerate().map(|(n, bearer)| (bearer, Some(n)));
+    for (n, (bearer, receiver)) in senders.chain(receivers).enumerate() {
+        let mut stream = subscribe(&streams[n % streams.len()], bearer).await?;
         tokio::time::timeout(CAUGHT_UP_LIMIT, caught_up(&mut stream)).await??;
         subscribers.spawn(follow(stream, receiver, arrivals.clone()));
     }
@@ -100,9 +100,9 @@ pub(super) async fn run(
     Ok(measured)
 }
 
-async fn subscribe(channel: &Channel, desk: &Desk) -> Result<Streaming<SubscribeResponse>, Error> {
+async fn subscribe(channel: &Channel, bearer: &Bearer) -> Result<Streaming<SubscribeResponse>, Error> {
     let mut client = TimelineServiceClient::new(channel.clone());
-    let stream = client.subscribe(authorised(SubscribeRequest::default(), &desk.bearer)).await;
+    let stream = client.subscribe(authorised(SubscribeRequest::default(), bearer)).await;
     Ok(stream.map_err(|status| crate::call::explain(&status))?.into_inner())
 }
 

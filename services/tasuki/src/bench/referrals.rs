@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::closed_loop::Measured;
+use super::cpu::Cpu;
 use super::lag::Observer;
 use super::load::Work;
 use super::pgbench::{Pgbench, test_fsync};
@@ -21,6 +22,8 @@ use crate::Error;
 const COMPARED: usize = 128;
 /// The goal of the ratio, to be read beside it.
 const GOAL: f64 = 0.5;
+/// One opens the case, one is the referral.
+const EVENTS_PER_REFERRAL: u64 = 2;
 /// Relay and projector have this long after a load.
 const PAUSE: Duration = Duration::from_secs(5);
 /// After this they are not expected to arrive at all.
@@ -68,6 +71,7 @@ pub(super) async fn run(args: ReferralsArgs) -> Result<(), Error> {
         rounds.push(round(&args, &world, &observer, &pgbench).await?);
     }
     print(&args, &rounds)?;
+    drop(observer);
     world.stop().await
 }
 
@@ -78,6 +82,7 @@ async fn round(
     pgbench: &Pgbench<'_>,
 ) -> Result<Round, Error> {
     let seconds = f64::from(args.seconds);
+    let (before, (first, _)) = (Cpu::now(world)?, observer.reader.head().await?);
     let mut levels = Vec::new();
     for &callers in &args.callers {
         let measured: Measured = world.load(Work::Submit { callers, seconds }).await?;
@@ -85,10 +90,20 @@ async fn round(
         levels.push(measured);
     }
     let lag_s = observer.after(PAUSE, SETTLE_LIMIT).await?;
+    let referrals = (observer.reader.head().await?.0 - first) / EVENTS_PER_REFERRAL;
+    remark(format!(
+        "processor time of each of {referrals} referrals: {}",
+        Cpu::now(world)?.since(before, referrals)
+    ))?;
     let echo: Measured = world.load(Work::Echo { callers: COMPARED, seconds }).await?;
     remark(format!("echo, {COMPARED} callers: {}", words(&echo)))?;
+    let before = Cpu::now(world)?;
     let pgbench_per_s = pgbench.run(args.seconds).await?;
-    remark(format!("pgbench: {pgbench_per_s:.0}/s"))?;
+    let rows = (pgbench_per_s * seconds) as u64;
+    remark(format!(
+        "pgbench: {pgbench_per_s:.0}/s; processor time of each row: {}",
+        Cpu::now(world)?.since(before, rows)
+    ))?;
     Ok(Round { levels, lag_s, echo_per_s: echo.per_s(), pgbench_per_s })
 }
 

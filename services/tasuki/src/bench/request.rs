@@ -61,12 +61,15 @@ pub(super) fn acceptance(referral_id: String) -> AcceptReferralRequest {
 }
 
 /// A bearer token as it travels.
-pub(super) fn bearer(token: &str) -> Result<MetadataValue<Ascii>, Error> {
+pub(super) type Bearer = MetadataValue<Ascii>;
+
+/// The token as it travels.
+pub(super) fn bearer(token: &str) -> Result<Bearer, Error> {
     Ok(format!("Bearer {token}").parse()?)
 }
 
 /// The message with token, purpose and a request id of its own.
-pub(super) fn authorised<M>(message: M, bearer: &MetadataValue<Ascii>) -> Request<M> {
+pub(super) fn authorised<M>(message: M, bearer: &Bearer) -> Request<M> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut();
     metadata.insert("authorization", bearer.clone());

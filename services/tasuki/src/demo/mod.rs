@@ -131,7 +131,6 @@ async fn perform(
     let mut last = String::new();
     for (event, step) in steps {
         last = player.play(event, step).await?;
-        if let Some(ms) = std::env::var("DEMO_PACE_MS").ok().and_then(|t| t.parse().ok()) { tokio::time::sleep(Duration::from_millis(ms)).await; }
     }
     watchers.caught_up(&last, CATCH_UP).await?;
 
@@ -159,8 +158,12 @@ async fn perform(
     if resumed > 0 {
         note(
             lang,
-            &format!("サーバーが {resumed} 回、受信を中断しました。カーソルから再開し、欠けも重複もありません"),
-            &format!("the server ended a stream {resumed} times; each went on from its cursor, nothing lost or doubled"),
+            &format!(
+                "サーバーが {resumed} 回、受信を中断しました。カーソルから再開し、欠けも重複もありません"
+            ),
+            &format!(
+                "the server ended a stream {resumed} times; each went on from its cursor, nothing lost or doubled"
+            ),
         );
     }
     Ok((show::everything(story, &desks, &received, &cases, counts)?, counts))

@@ -3,6 +3,7 @@
 //! Removes nothing but what an earlier demonstration made, and nothing that is in use.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use crate::Error;
 
 /// Tells a demonstration's directory from any other.
 const MARK: &str = "demonstration";
+const MADE: &str = "made by `tasuki demo`; removed and made anew by the next one\n";
 /// How long the servers of a killed demonstration may take to end.
 const ENDING: Duration = Duration::from_secs(20);
 
@@ -27,24 +29,20 @@ pub async fn fresh(state: &Path) -> Result<(), Error> {
     }
     if occupied {
         let deadline = Instant::now() + ENDING;
-        while in_use(state)? {
+        while in_use(state)? || !removed(state)? {
             if Instant::now() > deadline {
                 return Err(format!("another demonstration is running in {}", state.display()).into());
             }
             // The keepers of a killed one stop its servers within moments; there is nothing to be woken by.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        if let Some(outside) = outside(state) {
-            fs::remove_dir_all(outside)?;
-        }
-        fs::remove_dir_all(state)?;
     }
     fs::create_dir_all(state)?;
-    fs::write(state.join(MARK), "made by `tasuki demo`; removed and made anew by the next one\n")?;
+    fs::write(state.join(MARK), MADE)?;
     Ok(())
 }
 
-/// Whether a program holds the directory, or a PostgreSQL still runs on it.
+/// Whether a program holds the directory, or a server still works in it.
 fn in_use(state: &Path) -> Result<bool, Error> {
     for service in ["postgres", "nats"] {
         let Ok(file) = File::options().append(true).open(state.join(format!("{service}.lock"))) else {
@@ -56,14 +54,32 @@ fn in_use(state: &Path) -> Result<bool, Error> {
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
     }
-    let data = outside(state).unwrap_or_else(|| state.join("postgres")).join("data");
-    let pid = fs::read_to_string(data.join("postmaster.pid")).ok();
-    let pid = pid.and_then(|text| text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()));
-    // Its working directory is its data directory: a number that another process has by now does not count.
-    Ok(pid.is_some_and(|pid| {
-        let cwd = fs::read_link(format!("/proc/{pid}/cwd"));
-        cwd.is_ok_and(|cwd| fs::canonicalize(&data).is_ok_and(|data| data == cwd))
-    }))
+    let homes: Vec<PathBuf> = [Some(state.to_owned()), outside(state)]
+        .into_iter()
+        .flatten()
+        .filter_map(|d| fs::canonicalize(d).ok())
+        .collect();
+    // A server works in a directory of its own below; one that is still being made has no number on file yet.
+    let processes =
+        fs::read_dir("/proc")?.flatten().filter_map(|entry| fs::read_link(entry.path().join("cwd")).ok());
+    Ok(processes.into_iter().any(|cwd| homes.iter().any(|home| cwd.starts_with(home) && cwd != *home)))
+}
+
+/// Removes the directory and PostgreSQL's part of it; false while somebody still puts files into it.
+fn removed(state: &Path) -> Result<bool, Error> {
+    for dir in [outside(state), Some(state.to_owned())].into_iter().flatten() {
+        match fs::remove_dir_all(&dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+                // Whoever tries next must still see whose directory it is.
+                fs::write(state.join(MARK), MADE)?;
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
 }
 
 /// Where PostgreSQL's part lies, if outside the directory and really this directory's.
@@ -71,7 +87,7 @@ fn outside(state: &Path) -> Option<PathBuf> {
     let remembered = fs::read_to_string(state.join("postgres.location")).ok()?;
     let outside = PathBuf::from(remembered.trim_end());
     let project = fs::read_to_string(outside.join("project")).ok()?;
-    (PathBuf::from(project.trim_end()) == fs::canonicalize(state).ok()?).then_some(outside)
+    (fs::canonicalize(state).ok()? == Path::new(project.trim_end())).then_some(outside)
 }
 
 #[cfg(test)]

@@ -130,7 +130,8 @@ mod tests {
         let mut all = Map::new();
         for (_, step) in story.steps() {
             let Some(name) = &step.save else { continue };
-            let fields = find(pool, &step.call).unwrap().output().fields();
+            let output = find(pool, &step.call).unwrap().output();
+            let fields = output.fields();
             let value = |f: &prost_reflect::FieldDescriptor| if f.is_list() { json!([]) } else { json!("0") };
             all.insert(name.clone(), fields.map(|f| (f.name().to_owned(), value(&f))).collect());
         }

@@ -279,53 +279,5 @@ fn class_in(section: &DynamicMessage) -> DataClass {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use tasuki_contract::Event;
-    use tasuki_contract::common::v1::{Fact, fact::Value as FactValue};
-    use tasuki_contract::intake::v1::{ConsentAtSource, ReferralSubmitted};
-
-    use super::*;
-
-    fn item(event: ReferralSubmitted) -> TimelineItem {
-        let event = Event::from(event);
-        let type_url = format!("type.googleapis.com/{}", event.rule().type_name);
-        let any = prost_types::Any { type_url, value: event.encode_to_vec() };
-        TimelineItem { event_id: "one".to_owned(), event: Some(any), ..TimelineItem::default() }
-    }
-
-    fn allergies(text: &str) -> Vec<Fact> {
-        let value = Some(FactValue::Text(text.to_owned()));
-        vec![Fact { key: "allergies".to_owned(), value, ..Fact::default() }]
-    }
-
-    #[test]
-    fn what_a_post_lacks_is_found_in_the_bytes_that_others_received() {
-        let consent = ConsentAtSource { signer_relation: "mother".to_owned(), ..ConsentAtSource::default() };
-        let all = ReferralSubmitted {
-            referral_id: "r".to_owned(),
-            message: "text".to_owned(),
-            facts: allergies("egg"),
-            consent_at_source: Some(consent),
-            ..ReferralSubmitted::default()
-        };
-        let reduced = ReferralSubmitted { message: String::new(), facts: allergies(""), ..all.clone() };
-        let none = ReferralSubmitted { referral_id: "r".to_owned(), ..ReferralSubmitted::default() };
-        let posts = [("a", all), ("b", reduced), ("c", none)];
-        let posts = posts.map(|(slug, event)| (slug.to_owned(), vec![item(event)]));
-        let received = Received::new(posts.into_iter()).unwrap();
-        assert_eq!((received.delivered(), received.events.len()), (3, 1));
-        let lacking = |slug: &str| {
-            let found = received.events[0].lacking(slug);
-            found.into_iter().map(|(piece, lack)| (piece.clone(), lack)).collect::<Vec<_>>()
-        };
-        let message = || Piece::Field("message".to_owned());
-        let fact = || Piece::Fact("allergies".to_owned());
-        let signer = || Piece::Field("signer_relation".to_owned());
-        assert_eq!(lacking("a"), []);
-        assert_eq!(lacking("b"), [(message(), Lack::Wholly), (fact(), Lack::Partly)]);
-        let whole = [message(), signer(), fact()].map(|piece| (piece, Lack::Wholly));
-        assert_eq!(lacking("c"), whole);
-        assert_eq!(received.events[0].unannounced().len(), 5, "nothing was said to be withheld");
-    }
-}
+#[path = "received_tests.rs"]
+mod tests;

@@ -166,7 +166,9 @@ impl Feed {
     async fn follow(&mut self, mut stream: Streaming<pb::SubscribeResponse>, told: watch::Sender<Progress>) {
         loop {
             let end = match stream.message().await {
-                Ok(Some(pb::SubscribeResponse { message: Some(pb::subscribe_response::Message::Item(item)) })) => {
+                Ok(Some(pb::SubscribeResponse {
+                    message: Some(pb::subscribe_response::Message::Item(item)),
+                })) => {
                     self.cursor = item.cursor;
                     told.send_modify(|progress| progress.items.extend(item.item));
                     continue;

@@ -1,0 +1,270 @@
+//! P7: every read is on record before its answer leaves, with what was disclosed; what cannot be recorded is not served.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tasuki_contract::Event;
+use tasuki_contract::common::v1::Fact;
+use tasuki_contract::intake::v1 as intake;
+use tasuki_contract::timeline::v1::{self as timeline, TimelineItem, subscribe_response::Message};
+use tasuki_tests::{Caller, World, referral};
+use tonic::Code;
+
+use crate::PROGRAM;
+use crate::story::day;
+use crate::who_reads::{COORDINATOR, HOSPITAL};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// One row of the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Read {
+    method: String,
+    purpose: String,
+    agency: String,
+    cases: BTreeSet<String>,
+    events: BTreeSet<String>,
+    keys: BTreeSet<String>,
+    grants: usize,
+}
+
+/// What a post has read and this test has not looked at yet.
+struct Record<'w> {
+    world: &'w World,
+    post: String,
+    seen: BTreeSet<String>,
+}
+
+impl Record<'_> {
+    /// The new rows, at this very moment: nothing is waited for.
+    async fn new_rows(&mut self) -> Vec<Read> {
+        let list = |column: &str| format!("array_to_string({column}, ' ')");
+        let sql = format!(
+            "SELECT read_id, method, purpose, agency_id, {}, {}, {}, cardinality(grant_ids) FROM log.reads \
+             WHERE post_id = '{}' AND policy_version > 0 ORDER BY read_at",
+            list("case_ids"),
+            list("event_ids"),
+            list("fact_keys"),
+            self.post
+        );
+        let rows = self.world.stack.postgres.sql("tasuki", &sql).await.unwrap();
+        let mut found = Vec::new();
+        for row in rows.lines() {
+            let columns: Vec<&str> = row.split('|').collect();
+            if self.seen.insert(columns[0].to_owned()) {
+                let set = |column: usize| columns[column].split_whitespace().map(str::to_owned).collect();
+                found.push(Read {
+                    method: columns[1].to_owned(),
+                    purpose: columns[2].to_owned(),
+                    agency: columns[3].to_owned(),
+                    cases: set(4),
+                    events: set(5),
+                    keys: set(6),
+                    grants: columns[7].parse().unwrap(),
+                });
+            }
+        }
+        found
+    }
+
+    /// The only new row, or all of them as one: a page of a feed is recorded by case.
+    async fn new_row(&mut self, method: &str) -> Read {
+        let rows = self.new_rows().await;
+        assert!(!rows.is_empty(), "{method} was answered without a record");
+        let agency = self.world.post(COORDINATOR).0.to_string();
+        let mut all = Read::default();
+        for row in rows {
+            assert_eq!((row.method.as_str(), row.purpose.as_str()), (method, "care_coordination"));
+            assert_eq!(row.agency, agency);
+            all.cases.extend(row.cases);
+            all.events.extend(row.events);
+            all.keys.extend(row.keys);
+            all.grants += row.grants;
+        }
+        all
+    }
+}
+
+fn keys(facts: &[Fact]) -> BTreeSet<String> {
+    facts.iter().map(|fact| fact.key.clone()).collect()
+}
+
+/// Events and fact keys that the items hold.
+fn disclosed(items: &[TimelineItem]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut all = BTreeSet::new();
+    for any in items.iter().filter_map(|item| item.event.as_ref()) {
+        let name = any.type_url.rsplit('/').next().unwrap();
+        match Event::decode(name, &[&any.value]).unwrap() {
+            Event::ReferralSubmitted(event) => all.extend(keys(&event.facts)),
+            Event::CaseOpened(event) => all.extend(keys(&event.facts)),
+            _ => {}
+        }
+    }
+    (items.iter().map(|item| item.event_id.clone()).collect(), all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_every_read_is_on_record_before_its_answer_arrives() {
+    let world = World::start(PROGRAM).await.unwrap();
+    let program = world.ready().await.unwrap();
+    let hospital = world.caller(&program, HOSPITAL).await.unwrap();
+    let me = world.caller(&program, COORDINATOR).await.unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        let request = hospital.request(referral(me.post, "kita_A"));
+        sent.push(hospital.referrals().submit_referral(request).await.unwrap().into_inner());
+    }
+    let accept = intake::AcceptReferralRequest {
+        referral_id: sent[0].referral_id.clone(),
+        as_lead: true,
+        first_contact_on: day(1),
+        ..Default::default()
+    };
+    me.referrals().accept_referral(me.request(accept)).await.unwrap();
+    world.views_reach_the_log().await.unwrap();
+    let mut record = Record { world: &world, post: me.post.to_string(), seen: BTreeSet::new() };
+    assert_eq!(record.new_rows().await, [], "commands read nothing for anybody");
+    let case = BTreeSet::from([sent[0].case_id.clone()]);
+    let all_cases: BTreeSet<String> = sent.iter().map(|sent| sent.case_id.clone()).collect();
+
+    let card = timeline::GetCaseCardRequest { case_id: sent[0].case_id.clone(), ..Default::default() };
+    let card = me.timeline().get_case_card(me.request(card)).await.unwrap().into_inner();
+    let row = record.new_row("TimelineService/GetCaseCard").await;
+    let shown: Vec<Fact> = card.facts.into_iter().filter_map(|known| known.fact).collect();
+    assert_eq!((&row.cases, &row.keys), (&case, &keys(&shown)));
+    assert!(row.events.len() == 1 && row.keys.len() >= 3 && row.grants == 1, "{row:?}");
+
+    let page = timeline::GetTimelineRequest { case_id: sent[0].case_id.clone(), ..Default::default() };
+    let page = me.timeline().get_timeline(me.request(page)).await.unwrap().into_inner();
+    let row = record.new_row("TimelineService/GetTimeline").await;
+    assert_eq!((row.cases, (row.events, row.keys)), (case.clone(), disclosed(&page.items)));
+    assert!(page.items.len() >= 4);
+
+    let get = intake::GetReferralRequest { referral_id: sent[1].referral_id.clone(), ..Default::default() };
+    let found = me.referrals().get_referral(me.request(get)).await.unwrap().into_inner().referral.unwrap();
+    let row = record.new_row("ReferralService/GetReferral").await;
+    assert_eq!(row.cases, BTreeSet::from([sent[1].case_id.clone()]));
+    assert_eq!(row.keys, keys(&found.content.unwrap().facts));
+    assert_eq!(row.events.len(), 1);
+
+    let list = intake::ListReferralsRequest::default();
+    let list = me.referrals().list_referrals(me.request(list)).await.unwrap().into_inner();
+    let row = record.new_row("ReferralService/ListReferrals").await;
+    assert_eq!((list.referrals.len(), &row.cases), (3, &all_cases));
+
+    let caseload = timeline::ListCaseloadRequest::default();
+    let caseload = me.timeline().list_caseload(me.request(caseload)).await.unwrap().into_inner();
+    let row = record.new_row("TimelineService/ListCaseload").await;
+    let cases: BTreeSet<String> = caseload.cases.into_iter().map(|entry| entry.case_id).collect();
+    assert!(!cases.is_empty() && row.cases == cases, "{row:?}");
+
+    let duties = timeline::ListDutiesRequest::default();
+    let duties = me.timeline().list_duties(me.request(duties)).await.unwrap().into_inner();
+    let row = record.new_row("TimelineService/ListDuties").await;
+    let cases: BTreeSet<String> = duties.duties.into_iter().map(|duty| duty.case_id).collect();
+    assert!(cases == all_cases && row.cases == cases, "{row:?}");
+
+    let part = timeline::ReadFeedRequest { page_size: 200, ..Default::default() };
+    let part = me.timeline().read_feed(me.request(part)).await.unwrap().into_inner();
+    let row = record.new_row("TimelineService/ReadFeed").await;
+    let items: Vec<TimelineItem> = part.items.into_iter().filter_map(|item| item.item).collect();
+    assert_eq!((row.cases, (row.events, row.keys)), (all_cases, disclosed(&items)));
+
+    each_item_of_a_stream(&me, &mut record, items.len()).await;
+}
+
+/// When an item arrives it is on record, and a stream's record runs at most the one unsent item ahead of it.
+async fn each_item_of_a_stream(me: &Caller, record: &mut Record<'_>, expected: usize) {
+    let request = me.request(timeline::SubscribeRequest::default());
+    let mut stream = me.timeline().subscribe(request).await.unwrap().into_inner();
+    let mut recorded = BTreeSet::new();
+    let mut came = 0;
+    while came < expected {
+        let message = tokio::time::timeout(LIMIT, stream.message()).await.unwrap().unwrap().unwrap();
+        let Some(Message::Item(item)) = message.message else { continue };
+        let item = item.item.unwrap();
+        came += 1;
+        for row in record.new_rows().await {
+            assert_eq!(row.method, "TimelineService/Subscribe");
+            assert_eq!(row.events.len(), 1, "one record for each item");
+            recorded.extend(row.events);
+        }
+        assert!(recorded.contains(&item.event_id), "item {} came before its record", item.number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_what_cannot_be_recorded_is_not_served() {
+    let world = World::start(PROGRAM).await.unwrap();
+    let program = world.ready().await.unwrap();
+    let hospital = world.caller(&program, HOSPITAL).await.unwrap();
+    let me = world.caller(&program, COORDINATOR).await.unwrap();
+    let request = hospital.request(referral(me.post, "kita_A"));
+    let sent = hospital.referrals().submit_referral(request).await.unwrap().into_inner();
+    let accept = intake::AcceptReferralRequest {
+        referral_id: sent.referral_id.clone(),
+        first_contact_on: day(1),
+        ..Default::default()
+    };
+    me.referrals().accept_referral(me.request(accept)).await.unwrap();
+    world.views_reach_the_log().await.unwrap();
+    let sql = async |statement: &str| world.stack.postgres.sql("tasuki", statement).await.unwrap();
+
+    assert_eq!(refusals(&me, &sent).await, [], "all is served while reads go on record");
+    sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'no room for a record'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON log.reads FOR EACH ROW EXECUTE FUNCTION refuse()")
+    .await;
+    let before = sql("SELECT count(*) FROM log.reads").await;
+    let refused = refusals(&me, &sent).await;
+    let methods: Vec<&str> = refused.iter().map(|(method, _)| *method).collect();
+    assert_eq!(methods, METHODS, "served without a record");
+    assert!(refused.iter().all(|(_, code)| *code == Code::Unavailable), "{refused:?}");
+    assert_eq!(sql("SELECT count(*) FROM log.reads").await, before);
+    sql("DROP TRIGGER refuse ON log.reads").await;
+    assert_eq!(refusals(&me, &sent).await, [], "all is served again");
+}
+
+const METHODS: [&str; 8] = [
+    "GetCaseCard",
+    "GetTimeline",
+    "ListCaseload",
+    "ListDuties",
+    "ReadFeed",
+    "Subscribe",
+    "GetReferral",
+    "ListReferrals",
+];
+
+/// The methods that served nothing, and with which code.
+async fn refusals(me: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<(&'static str, Code)> {
+    let mut views = me.timeline();
+    let card = timeline::GetCaseCardRequest { case_id: sent.case_id.clone(), ..Default::default() };
+    let page = timeline::GetTimelineRequest { case_id: sent.case_id.clone(), ..Default::default() };
+    let get = intake::GetReferralRequest { referral_id: sent.referral_id.clone(), ..Default::default() };
+    let subscribe = async {
+        let mut stream =
+            me.timeline().subscribe(me.request(timeline::SubscribeRequest::default())).await?.into_inner();
+        loop {
+            let message = tokio::time::timeout(LIMIT, stream.message()).await.unwrap()?;
+            let message = message.and_then(|message| message.message);
+            match message {
+                Some(Message::Item(_)) => return Ok(()),
+                Some(Message::Heartbeat(heartbeat)) if !heartbeat.caught_up => {}
+                other => panic!("neither an item nor an error: {other:?}"),
+            }
+        }
+    };
+    let outcomes = [
+        views.get_case_card(me.request(card)).await.map(drop),
+        views.get_timeline(me.request(page)).await.map(drop),
+        views.list_caseload(me.request(timeline::ListCaseloadRequest::default())).await.map(drop),
+        views.list_duties(me.request(timeline::ListDutiesRequest::default())).await.map(drop),
+        views.read_feed(me.request(timeline::ReadFeedRequest::default())).await.map(drop),
+        subscribe.await,
+        me.referrals().get_referral(me.request(get)).await.map(drop),
+        me.referrals().list_referrals(me.request(intake::ListReferralsRequest::default())).await.map(drop),
+    ];
+    let refused = METHODS.into_iter().zip(outcomes);
+    refused.filter_map(|(method, outcome)| Some((method, outcome.err()?.code()))).collect()
+}
