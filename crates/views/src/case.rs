@@ -53,6 +53,15 @@ impl Sight {
     }
 }
 
+/// When somebody looked who sees which classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// The day in Tokyo.
+    pub day: i32,
+    /// The place in the log.
+    pub position: u64,
+}
+
 /// One case.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Case {
@@ -60,8 +69,8 @@ pub(crate) struct Case {
     pub events: Vec<CaseEvent>,
     /// Of every post that ever saw anything of the case.
     pub sights: BTreeMap<PostId, Sight>,
-    /// The day for which `sights` was found; `None`: nothing has disclosed anything yet.
-    pub checked_day: Option<i32>,
+    /// When `sights` was found; `None`: nothing has disclosed anything yet.
+    pub checked: Option<Checked>,
     /// The last day on which the same is found without any event.
     holds_through: Option<i32>,
 }
@@ -72,23 +81,25 @@ impl Case {
         circle: Circle,
         events: Vec<CaseEvent>,
         sights: BTreeMap<PostId, Sight>,
-        checked_day: Option<i32>,
+        checked: Option<Checked>,
     ) -> Self {
-        let mut case = Self { circle, events, sights, checked_day, holds_through: None };
-        case.holds_through = checked_day.and_then(|day| case.next_end(day));
+        let mut case = Self { circle, events, sights, checked, holds_through: None };
+        case.holds_through = checked.and_then(|checked| case.next_end(checked.day));
         case
     }
 
-    /// Whether a grant has ended since somebody looked.
-    pub(crate) fn is_outdated(&self, day: i32) -> bool {
+    /// Whether a grant has ended since somebody looked, or a post of the circle reads as somebody else.
+    pub(crate) fn is_outdated(&self, day: i32, posts: &Posts) -> bool {
+        let Some(checked) = self.checked else { return false };
         self.holds_through.is_some_and(|last| day > last)
+            || posts.any_changed(self.circle.relations.keys(), checked.position)
     }
 
     /// Finds again who sees which classes; gives earlier events to those who see them now and never got them, in the
     /// order of the log. Returns the posts whose sight changed.
     pub(crate) fn look_again(
         &mut self,
-        day: i32,
+        now: Checked,
         posts: &Posts,
         mut give: impl FnMut(PostId, &CaseEvent),
     ) -> Vec<PostId> {
@@ -101,7 +112,7 @@ impl Case {
             }
         }
         for post in self.circle.relations.keys() {
-            let open = open_classes(*post, &self.circle, day, posts);
+            let open = open_classes(*post, &self.circle, now.day, posts);
             let was = self.sights.get(post).map_or(0, |sight| sight.open);
             if open == was {
                 continue;
@@ -119,8 +130,8 @@ impl Case {
             sight.open = open;
             changed.push(*post);
         }
-        self.checked_day = Some(day);
-        self.holds_through = self.next_end(day);
+        self.checked = Some(now);
+        self.holds_through = self.next_end(now.day);
         changed
     }
 

@@ -10,7 +10,7 @@ use tasuki_domain::circle::changes_disclosure;
 use tasuki_domain::ids::{CaseId, GrantId, PostId};
 use tasuki_privacy::{Level, event_level};
 
-use crate::case::{Case, CaseEvent};
+use crate::case::{Case, CaseEvent, Checked};
 use crate::changes::Changes;
 use crate::entry::Entry;
 use crate::posts::Posts;
@@ -31,7 +31,7 @@ impl Fold {
     /// counts as new.
     pub(crate) fn apply(&mut self, entry: &Entry) {
         if let Some(news) = &entry.directory {
-            self.posts.apply(news, &mut self.changes.posts);
+            self.posts.apply(entry.position, news, &mut self.changes.posts);
         }
         for duty in &entry.effects.duties {
             duties::apply(&mut self.changes.duties, duty);
@@ -70,8 +70,10 @@ impl Fold {
         if discloses {
             case.circle.apply(id, &entry.effects);
         }
-        if discloses || case.is_outdated(day) {
-            let changed = case.look_again(day, posts, |post, event| give(post, event, true));
+        if discloses || case.is_outdated(day, posts) {
+            let changed = case.look_again(Checked { day, position: entry.position }, posts, |post, event| {
+                give(post, event, true)
+            });
             changes.cases.entry(id).or_default().sights.extend(changed);
         }
         if let Some(class) = entry.class.filter(|_| entry.cases.contains(&id)) {
@@ -188,8 +190,8 @@ pub(crate) struct CaseRows {
 
 impl CaseRows {
     fn case(&mut self, id: CaseId, case: &Case) {
-        if let Some(checked_day) = case.checked_day {
-            self.cases.push(caseload::NewCase { case: id, lead: case.circle.lead, checked_day });
+        if let Some(checked) = case.checked {
+            self.cases.push(caseload::NewCase { case: id, lead: case.circle.lead, checked });
         }
     }
 

@@ -13,11 +13,11 @@ use tasuki_privacy::Viewer;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
-use crate::case::{Case, CaseEvent, Sight};
+use crate::case::{Case, CaseEvent, Checked, Sight};
 use crate::entry::Entry;
 use crate::error::ViewError;
 use crate::fold::Fold;
-use crate::posts::Posts;
+use crate::posts::{Post, Posts};
 use crate::schema::in_schema;
 use crate::{caseload, feed, posts, state};
 
@@ -48,12 +48,11 @@ impl Statements {
 /// All posts and agencies.
 pub(crate) async fn posts(client: &Client, number: i64) -> Result<Posts, ViewError> {
     let rows = client.query(&in_schema(posts::LOAD, number), &[]).await?;
-    let viewer = |row: &tokio_postgres::Row| Viewer {
-        post: PostId(row.get(0)),
-        agency: AgencyId(row.get(1)),
-        kind: row.get(2),
+    let post = |row: &tokio_postgres::Row| Post {
+        viewer: Viewer { post: PostId(row.get(0)), agency: AgencyId(row.get(1)), kind: row.get(2) },
+        changed: row.get::<_, i64>(3) as u64,
     };
-    let posts = rows.iter().map(viewer).collect();
+    let posts = rows.iter().map(post).collect();
     let rows = client.query(&in_schema(posts::LOAD_AGENCIES, number), &[]).await?;
     let kinds = rows.iter().map(|row| (AgencyId(row.get(0)), row.get(1))).collect();
     Ok(Posts::stored(posts, kinds))
@@ -100,7 +99,7 @@ struct Stored {
     circle: Circle,
     events: Vec<CaseEvent>,
     sights: BTreeMap<PostId, Sight>,
-    checked_day: Option<i32>,
+    checked: Option<Checked>,
 }
 
 /// The given cases as stored; one that is not stored yet is empty.
@@ -141,7 +140,7 @@ async fn cases(
     for row in cases {
         let case = stored.entry(row.get(0)).or_default();
         case.circle.lead = row.get::<_, Option<Uuid>>(1).map(PostId);
-        case.checked_day = Some(row.get(2));
+        case.checked = Some(Checked { day: row.get(2), position: row.get::<_, i64>(3) as u64 });
     }
     for row in sights {
         let case = stored.entry(row.get(0)).or_default();
@@ -156,7 +155,6 @@ async fn cases(
             parties: state::unpack_parties(row.get(4)),
         });
     }
-    let case =
-        |(id, s): (Uuid, Stored)| (CaseId(id), Case::stored(s.circle, s.events, s.sights, s.checked_day));
+    let case = |(id, s): (Uuid, Stored)| (CaseId(id), Case::stored(s.circle, s.events, s.sights, s.checked));
     Ok(stored.into_iter().map(case).collect())
 }

@@ -17,7 +17,8 @@ use crate::schema::Table;
 
 pub(crate) static TABLE: Table = Table {
     name: "posts",
-    columns: "post_id uuid NOT NULL, agency_id uuid NOT NULL, agency_kind text NOT NULL",
+    columns: "post_id uuid NOT NULL, agency_id uuid NOT NULL, agency_kind text NOT NULL, \
+              changed_position bigint NOT NULL",
     keys: &["ALTER TABLE $s.posts ADD PRIMARY KEY (post_id)"],
     order: "post_id",
 };
@@ -29,63 +30,88 @@ pub(crate) static AGENCIES: Table = Table {
     order: "agency_id",
 };
 
-pub(crate) const UPSERT: &str = "INSERT INTO $s.posts (post_id, agency_id, agency_kind) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) \
-     ON CONFLICT (post_id) DO UPDATE SET agency_id = excluded.agency_id, agency_kind = excluded.agency_kind";
+pub(crate) const UPSERT: &str = "INSERT INTO $s.posts (post_id, agency_id, agency_kind, changed_position) \
+     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int8[]) \
+     ON CONFLICT (post_id) DO UPDATE SET agency_id = excluded.agency_id, agency_kind = excluded.agency_kind, \
+         changed_position = excluded.changed_position";
 
-pub(crate) const UPSERT_AGENCIES: &str = "INSERT INTO $s.agencies (agency_id, kind) SELECT * FROM unnest($1::uuid[], $2::text[]) \
+pub(crate) const UPSERT_AGENCIES: &str = "INSERT INTO $s.agencies (agency_id, kind) \
+     SELECT * FROM unnest($1::uuid[], $2::text[]) \
      ON CONFLICT (agency_id) DO UPDATE SET kind = excluded.kind";
 
-pub(crate) const LOAD: &str = "SELECT post_id, agency_id, agency_kind FROM $s.posts";
+pub(crate) const LOAD: &str = "SELECT post_id, agency_id, agency_kind, changed_position FROM $s.posts";
 pub(crate) const LOAD_AGENCIES: &str = "SELECT agency_id, kind FROM $s.agencies";
 
 /// All posts and agencies; some thousands in a prefecture.
 #[derive(Debug, Default)]
 pub(crate) struct Posts {
-    posts: HashMap<PostId, Viewer>,
+    posts: HashMap<PostId, Post>,
     kinds: HashMap<AgencyId, String>,
+    /// Where in the log some post last began to read as somebody else.
+    changed: u64,
+}
+
+/// A post of the directory.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub viewer: Viewer,
+    /// Where in the log it began to read as this.
+    pub changed: u64,
 }
 
 impl Posts {
-    pub(crate) fn stored(posts: Vec<Viewer>, kinds: Vec<(AgencyId, String)>) -> Self {
-        let posts = posts.into_iter().map(|viewer| (viewer.post, viewer)).collect();
-        Self { posts, kinds: kinds.into_iter().collect() }
+    pub(crate) fn stored(posts: Vec<Post>, kinds: Vec<(AgencyId, String)>) -> Self {
+        let changed = posts.iter().map(|post| post.changed).max().unwrap_or(0);
+        let posts = posts.into_iter().map(|post| (post.viewer.post, post)).collect();
+        Self { posts, kinds: kinds.into_iter().collect(), changed }
+    }
+
+    /// Whether one of the posts began to read as somebody else behind the position.
+    pub(crate) fn any_changed<'a>(&self, posts: impl IntoIterator<Item = &'a PostId>, position: u64) -> bool {
+        let changed = |post: &PostId| self.posts.get(post).is_some_and(|post| post.changed > position);
+        self.changed > position && posts.into_iter().any(changed)
     }
 
     /// As whom the post reads. A post that the directory does not know reads its own parts only.
     pub(crate) fn viewer(&self, post: PostId) -> Cow<'_, Viewer> {
         match self.posts.get(&post) {
-            Some(viewer) => Cow::Borrowed(viewer),
+            Some(post) => Cow::Borrowed(&post.viewer),
             None => Cow::Owned(Viewer { post, agency: AgencyId(Uuid::nil()), kind: String::new() }),
         }
     }
 
     /// The agency of a post that the directory knows.
     pub(crate) fn agency(&self, post: PostId) -> Option<AgencyId> {
-        self.posts.get(&post).map(|viewer| viewer.agency)
+        self.posts.get(&post).map(|post| post.viewer.agency)
     }
 
     /// Folds what the directory tells; notes what it changed.
-    pub(crate) fn apply(&mut self, news: &DirectoryNews, changed: &mut Changed) {
+    pub(crate) fn apply(&mut self, position: u64, news: &DirectoryNews, changed: &mut Changed) {
         match news {
             DirectoryNews::Agency { agency, kind } => {
                 self.kinds.insert(*agency, kind.clone());
                 changed.agencies.insert(*agency);
-                for viewer in self.posts.values_mut().filter(|viewer| viewer.agency == *agency) {
-                    viewer.kind.clone_from(kind);
-                    changed.posts.insert(viewer.post);
+                for post in self.posts.values_mut().filter(|post| post.viewer.agency == *agency) {
+                    post.viewer.kind.clone_from(kind);
+                    post.changed = position;
+                    self.changed = position;
+                    changed.posts.insert(post.viewer.post);
                 }
             }
             DirectoryNews::Post { post, agency } => {
                 let kind = self.kinds.get(agency).cloned().unwrap_or_default();
-                self.posts.insert(*post, Viewer { post: *post, agency: *agency, kind });
+                let viewer = Viewer { post: *post, agency: *agency, kind };
+                self.posts.insert(*post, Post { viewer, changed: position });
+                self.changed = position;
                 changed.posts.insert(*post);
             }
         }
     }
 
     pub(crate) fn copy(&self, posts: &mut CopyBuffer, agencies: &mut CopyBuffer) {
-        for viewer in self.posts.values() {
-            posts.row(3).uuid(viewer.post.0).uuid(viewer.agency.0).bytes(viewer.kind.as_bytes());
+        for Post { viewer, changed } in self.posts.values() {
+            posts.row(4).uuid(viewer.post.0).uuid(viewer.agency.0).bytes(viewer.kind.as_bytes());
+            posts.int8(*changed as i64);
         }
         for (agency, kind) in &self.kinds {
             agencies.row(2).uuid(agency.0).bytes(kind.as_bytes());
@@ -98,12 +124,13 @@ impl Posts {
         statements: &Statements,
         changed: &Changed,
     ) -> Result<(), ViewError> {
-        let rows: Vec<&Viewer> = changed.posts.iter().filter_map(|post| self.posts.get(post)).collect();
+        let rows: Vec<&Post> = changed.posts.iter().filter_map(|post| self.posts.get(post)).collect();
         if !rows.is_empty() {
-            let posts: Vec<Uuid> = rows.iter().map(|v| v.post.0).collect();
-            let agencies: Vec<Uuid> = rows.iter().map(|v| v.agency.0).collect();
-            let kinds: Vec<&str> = rows.iter().map(|v| v.kind.as_str()).collect();
-            client.execute(&statements.posts, &[&posts, &agencies, &kinds]).await?;
+            let posts: Vec<Uuid> = rows.iter().map(|p| p.viewer.post.0).collect();
+            let agencies: Vec<Uuid> = rows.iter().map(|p| p.viewer.agency.0).collect();
+            let kinds: Vec<&str> = rows.iter().map(|p| p.viewer.kind.as_str()).collect();
+            let positions: Vec<i64> = rows.iter().map(|p| p.changed as i64).collect();
+            client.execute(&statements.posts, &[&posts, &agencies, &kinds, &positions]).await?;
         }
         let rows: Vec<_> = changed.agencies.iter().filter_map(|a| Some((a.0, self.kinds.get(a)?))).collect();
         if !rows.is_empty() {

@@ -9,7 +9,7 @@ use crate::error::ViewError;
 use crate::{caseload, connect, duties, feed, items, posts, state};
 
 /// Raised whenever a table below changes or the fold answers otherwise; a system with another layout rebuilds.
-pub(crate) const LAYOUT: i32 = 1;
+pub(crate) const LAYOUT: i32 = 2;
 
 /// Held while the pointer is made, so that two starting processes do not collide.
 const SETUP_LOCK: i64 = 0x0074_6173_756b_6911;

@@ -87,6 +87,8 @@ impl World {
     async fn append(&self, rows: &[Envelope]) {
         let event = |row: &Envelope| {
             let mut header = Header::decode(row.header.as_slice()).unwrap();
+            header.agency_id = text(AGENCY, 0);
+            header.post_id = text(POST, 0);
             header.stream_kind = StreamKind::Case as i32;
             header.stream_id = header.event_id.clone();
             header.version = 1;

@@ -21,7 +21,7 @@ macro_rules! alike {
     ($caller:expr, $foreign:expr, $service:ident, $method:ident, $request:expr) => {{
         let caller: &Caller = $caller;
         let make = $request;
-        let foreign = caller.$service().$method(caller.request(make($foreign.clone()))).await;
+        let foreign = caller.$service().$method(caller.request(make($foreign.to_string()))).await;
         let unknown = caller.$service().$method(caller.request(make(Uuid::now_v7().to_string()))).await;
         same(stringify!($method), foreign, unknown);
     }};
@@ -111,7 +111,7 @@ async fn p4_an_unknown_case_and_a_foreign_one_answer_alike() {
     assert_eq!(after, before, "a refused command appended something");
 }
 
-async fn of_a_referral(me: &Caller, referral: &String) {
+async fn of_a_referral(me: &Caller, referral: &str) {
     alike!(me, referral, referrals, acknowledge_referral, |referral_id| intake::AcknowledgeReferralRequest {
         referral_id,
         ..Default::default()
@@ -139,7 +139,7 @@ async fn of_a_referral(me: &Caller, referral: &String) {
     });
 }
 
-async fn of_a_handoff(me: &Caller, id: &String) {
+async fn of_a_handoff(me: &Caller, id: &str) {
     alike!(me, id, handoffs, offer_handoff, |handoff_id| handoff::OfferHandoffRequest {
         handoff_id,
         summary: "MARK-SUMMARY".to_owned(),
@@ -177,7 +177,7 @@ async fn of_a_handoff(me: &Caller, id: &String) {
     });
 }
 
-async fn of_a_meeting(me: &Caller, id: &String) {
+async fn of_a_meeting(me: &Caller, id: &str) {
     alike!(me, id, minutes, hold_meeting, |meeting_id| minutes::HoldMeetingRequest {
         meeting_id,
         attendance: vec![minutes::Attendance { post_id: me.post.to_string(), people: 1 }],
@@ -198,7 +198,7 @@ async fn of_a_meeting(me: &Caller, id: &String) {
     });
 }
 
-async fn of_a_consultation(me: &Caller, id: &String) {
+async fn of_a_consultation(me: &Caller, id: &str) {
     alike!(me, id, consultations, answer_consultation, |consultation_id| intake::AnswerConsultationRequest {
         consultation_id,
         answer: "MARK-ANSWER".to_owned(),

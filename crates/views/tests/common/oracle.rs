@@ -1,8 +1,8 @@
 //! The rule of the feed once more, written as it is said and without a thought for speed.
 //!
-//! At every event that changes circle, grants or lead of a case, each post of the circle gets all earlier events of
-//! the case that it may see now and never got; then everyone who may see the event gets it. It remembers each
-//! delivery and asks the policy for each event and post anew.
+//! At every event of a case, each post of the circle gets all earlier events of the case that it may see now and never
+//! got; then everyone who may see the event gets it. It remembers each delivery and asks the policy for each event and
+//! post anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use prost::Message as _;
 use tasuki_contract::DataClass;
 use tasuki_contract::directory::v1::{AgencyRegistered, PostCreated};
 use tasuki_contract::event::v1::{Envelope, Header};
-use tasuki_domain::circle::{Circle, changes_disclosure};
+use tasuki_domain::circle::Circle;
 use tasuki_domain::ids::{AgencyId, CaseId, PostId};
 use tasuki_privacy::{Level, Viewer, event_level};
 use uuid::Uuid;
@@ -76,13 +76,11 @@ pub fn feeds(log: &[Envelope]) -> Feeds {
                 }
             };
             let everyone: Vec<PostId> = case.circle.relations.keys().copied().collect();
-            if changes_disclosure(&effects) {
-                for post in &everyone {
-                    for (position, class, parties) in &case.events {
-                        let party = parties.contains(post);
-                        if event_level(&viewer(*post), &case.circle, day, *class, party) > Level::None {
-                            deliver(&mut case.got, *post, *position, true);
-                        }
+            for post in &everyone {
+                for (position, class, parties) in &case.events {
+                    let party = parties.contains(post);
+                    if event_level(&viewer(*post), &case.circle, day, *class, party) > Level::None {
+                        deliver(&mut case.got, *post, *position, true);
                     }
                 }
             }

@@ -5,8 +5,9 @@
 
 use clap::Args;
 
+use super::cpu::Cpu;
 use super::load::Work;
-use super::open_loop::Delivered;
+use super::open_loop::{Delivered, WARM_S};
 use super::stats::median;
 use super::world::World;
 use super::{figure, remark};
@@ -27,13 +28,22 @@ pub(super) struct DeliveryArgs {
     /// Commands a second.
     #[arg(long, default_value_t = 500)]
     per_s: u32,
+    /// How many posts send, and how many receive; all are subscribed.
+    #[arg(long, default_value_t = 16)]
+    posts: usize,
 }
 
 /// Measures and prints.
 pub(super) async fn run(args: DeliveryArgs) -> Result<(), Error> {
-    let DeliveryArgs { rounds, seconds, per_s } = args;
-    let world = World::start().await?;
+    let DeliveryArgs { rounds, seconds, per_s, posts } = args;
+    let world = World::start(posts).await?;
+    let before = Cpu::now(&world)?;
     let measured: Vec<Delivered> = world.load(Work::Deliver { per_s, seconds, rounds }).await?;
+    let commands = measured.iter().map(|round| round.commands).sum::<u64>() + u64::from(WARM_S * per_s);
+    remark(format!(
+        "processor time of each of {commands} commands: {}",
+        Cpu::now(&world)?.since(before, commands)
+    ))?;
     let ms = |us: u32| f64::from(us) / 1e3;
     for round in &measured {
         remark(format!(

@@ -18,7 +18,7 @@ const GOAL_MB: f64 = 150.0;
 
 /// Measures and prints.
 pub(super) async fn run() -> Result<(), Error> {
-    let world = World::start().await?;
+    let world = World::start(0).await?;
     let pid = world.program.pid().ok_or("the program has ended")?;
     let begun = Instant::now();
     let (mut kb, mut since) = (memory_kb(pid, "VmRSS")?, Instant::now());

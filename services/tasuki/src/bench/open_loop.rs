@@ -23,7 +23,7 @@ use crate::Error;
 /// What was sent before must have arrived within this time.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 /// How long the round is that does not count, seconds.
-const WARM_S: u32 = 2;
+pub(super) const WARM_S: u32 = 2;
 /// How long a subscriber may take to say that it has everything.
 const CAUGHT_UP_LIMIT: Duration = Duration::from_secs(120);
 

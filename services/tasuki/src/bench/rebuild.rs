@@ -31,6 +31,9 @@ pub(super) struct RebuildArgs {
     /// Events in the log, about.
     #[arg(long, default_value_t = 200_000)]
     events: u64,
+    /// How many posts send, and how many receive.
+    #[arg(long, default_value_t = 16)]
+    posts: usize,
 }
 
 struct Round {
@@ -40,7 +43,7 @@ struct Round {
 
 /// Measures and prints.
 pub(super) async fn run(args: RebuildArgs) -> Result<(), Error> {
-    let mut world = World::start().await?;
+    let mut world = World::start(args.posts).await?;
     let cases = args.events.div_ceil(EVENTS_PER_CASE);
     let made: Measured = world.load(Work::Cases { callers: CALLERS, cases }).await?;
     let observer = Observer::new(&world).await?;

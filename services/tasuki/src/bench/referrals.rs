@@ -41,6 +41,9 @@ pub(super) struct ReferralsArgs {
     /// Numbers of callers, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1,32,128,512")]
     callers: Vec<usize>,
+    /// How many posts send, and how many receive.
+    #[arg(long, default_value_t = 16)]
+    posts: usize,
     /// Leave out what the disk can do; it takes half a minute.
     #[arg(long)]
     no_fsync_test: bool,
@@ -56,7 +59,7 @@ struct Round {
 
 /// Measures and prints.
 pub(super) async fn run(args: ReferralsArgs) -> Result<(), Error> {
-    let world = World::start().await?;
+    let world = World::start(args.posts).await?;
     if !args.no_fsync_test {
         for said in test_fsync(&world.stack.postgres).await? {
             remark(format!("pg_test_fsync: {said}"))?;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use tasuki_bus::BusOptions;
-use tasuki_domain::ids::PostId;
 use tasuki_standalone::{Stack, StackOptions};
 use uuid::Uuid;
 
@@ -12,14 +11,14 @@ use super::load::{Job, Seat, Work};
 use super::process::{self, Program};
 use super::remark;
 use crate::Error;
-use crate::region::{self, Region};
+use crate::region::{self, Post, Region};
 use crate::secrets::Secrets;
 use crate::token;
 
-/// Posts that discharge or refer on.
-const SENDERS: [&str; 4] = ["hospital.discharge", "homedoctor.clinic", "health.nurse", "planner2.desk"];
-/// Posts that take up.
-const RECEIVERS: [&str; 4] = ["coordinator.desk", "nursing.station", "planner1.desk", "provider1.desk"];
+/// Agencies that discharge or refer on.
+const SENDERS: [&str; 4] = ["hospital", "homedoctor", "health", "planner2"];
+/// Agencies that take up.
+const RECEIVERS: [&str; 4] = ["coordinator", "nursing", "planner1", "provider1"];
 /// How long the tokens of a measurement hold.
 const TOKEN_S: i64 = 4 * 3_600;
 
@@ -31,6 +30,8 @@ pub(super) struct World {
     pub stack: Stack,
     /// Connection string of the log's database.
     pub database_url: String,
+    /// How many posts send, and how many receive.
+    posts: usize,
     secrets: Secrets,
     directory: Directory,
 }
@@ -45,8 +46,9 @@ impl Drop for Directory {
 }
 
 impl World {
-    /// Starts the servers and the program, and registers the example region.
-    pub async fn start() -> Result<Self, Error> {
+    /// Starts the servers and the program, and registers the example region, with so many more posts that send and
+    /// that receive.
+    pub async fn start(posts: usize) -> Result<Self, Error> {
         remark(machine())?;
         let directory = Directory(std::env::temp_dir().join(format!("tasuki-bench-{}", Uuid::now_v7())));
         let secrets = Secrets::open_or_create(&directory.0)?;
@@ -65,24 +67,25 @@ impl World {
             ("TASUKI_ROLES", "all"),
         ];
         let program = Program::serve(&environment, &directory.0.join("program.log")).await?;
-        Region::parse(region::EXAMPLE)?
+        with_posts(Region::parse(region::EXAMPLE)?, posts)
             .register(program.channel().await?, &token::for_operator(issuer, TOKEN_S)?)
             .await?;
-        Ok(Self { program, stack, database_url, secrets, directory })
+        Ok(Self { program, stack, database_url, posts, secrets, directory })
     }
 
     /// Has another process make the load on the program, and reads what it measured.
     pub async fn load<R: DeserializeOwned>(&self, work: Work) -> Result<R, Error> {
-        let seats = |slugs: &[&str]| slugs.iter().map(|slug| self.seat(slug)).collect::<Result<Vec<_>, _>>();
+        let seats = |agencies: &[&str]| -> Result<Vec<Seat>, Error> {
+            places(agencies, self.posts).map(|(agency, post)| self.seat(agency, &post)).collect()
+        };
         let address = self.program.address().to_owned();
         let job = Job { address, work, senders: seats(&SENDERS)?, receivers: seats(&RECEIVERS)? };
         process::load(&job).await.inspect_err(|_| drop(remark(self.last_words())))
     }
 
-    fn seat(&self, slug: &str) -> Result<Seat, Error> {
+    fn seat(&self, agency: &str, post: &str) -> Result<Seat, Error> {
         let issuer = self.secrets.issuer.as_ref().ok_or("no issuer")?;
-        let agency = slug.split_once('.').map_or(slug, |(agency, _)| agency);
-        let post: PostId = region::post_id(slug);
+        let post = region::post_id(&format!("{agency}.{post}"));
         let token = token::for_post(issuer, region::agency_id(agency), post, TOKEN_S)?;
         Ok(Seat { post: post.to_string(), token })
     }
@@ -106,6 +109,21 @@ impl World {
         self.stack.stop().await?;
         Ok(())
     }
+}
+
+/// Agency and post, in the order in which they take part: the agencies in turn.
+fn places<'a>(agencies: &'a [&'a str], posts: usize) -> impl Iterator<Item = (&'a str, String)> {
+    let place = |n| (agencies[n % agencies.len()], format!("measured-{n}"));
+    (0..posts).map(place)
+}
+
+fn with_posts(mut region: Region, posts: usize) -> Region {
+    for (agency, slug) in places(&SENDERS, posts).chain(places(&RECEIVERS, posts)) {
+        let post = Post { label_ja: "測定用".to_owned(), label_en: "Measured".to_owned(), slug };
+        let found = region.agencies.iter_mut().find(|known| known.slug == agency);
+        found.expect("invariant: an agency of the example region").posts.push(post);
+    }
+    region
 }
 
 /// Without this a figure cannot be compared with another day's.
