@@ -4,7 +4,7 @@
 //! * [`up`] is the embedded default: private servers, all roles, the try-out issuer, an example region.
 //! * [`demo`] plays the example story on [`up`] and prints four timelines side by side.
 //! * [`serve`] is [`node`] against servers that somebody else keeps.
-//! * [`bench`] measures, each figure against a yardstick in the same run.
+//! * [`mod@bench`] measures, each figure against a yardstick in the same run.
 //! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, verify, NATS credentials).
 
 pub mod bench;

@@ -2,8 +2,10 @@
 //! withheld is listed whether or not there is anything.
 
 use prost::Message as _;
+use tasuki_contract::DataClass;
 use tasuki_contract::common::v1::{DocumentRef, Fact, TextList, fact::Value};
 use tasuki_contract::intake::v1 as intake;
+use tasuki_contract::minutes::v1 as minutes;
 use tasuki_contract::timeline::v1 as timeline;
 use tasuki_domain::ids::PostId;
 use tasuki_tests::{Caller, World, fact, referral};
@@ -30,6 +32,39 @@ fn hidden() -> Vec<Fact> {
     ]
 }
 
+/// A meeting of both on the case; into the first one's minutes goes a passage that the hospital alone reads.
+async fn meet(hospital: &Caller, coordinator: &Caller, case: &str, with_hidden: bool) {
+    let mut meetings = hospital.minutes();
+    let schedule = minutes::ScheduleMeetingRequest {
+        meeting_kind: "discharge_conference".to_owned(),
+        starts_at: Some(prost_types::Timestamp { seconds: jiff::Timestamp::now().as_second(), nanos: 0 }),
+        invitee_post_ids: vec![coordinator.post.to_string()],
+        agenda: vec![minutes::AgendaItem { case_id: case.to_owned(), text: "例示".to_owned() }],
+        ..Default::default()
+    };
+    let meeting =
+        meetings.schedule_meeting(hospital.request(schedule)).await.unwrap().into_inner().meeting_id;
+    let came = |post: PostId| minutes::Attendance { post_id: post.to_string(), people: 1 };
+    let hold = minutes::HoldMeetingRequest {
+        meeting_id: meeting.clone(),
+        attendance: vec![came(hospital.post), came(coordinator.post)],
+        ..Default::default()
+    };
+    meetings.hold_meeting(hospital.request(hold)).await.unwrap();
+    let passage = |class: DataClass, text: &str| minutes::SectionDraft {
+        case_id: case.to_owned(),
+        data_class: class.into(),
+        text: text.to_owned(),
+    };
+    let mut sections = vec![passage(DataClass::Minutes, "例示")];
+    if with_hidden {
+        sections.insert(0, passage(DataClass::FamilyCircumstances, "MARK-HIDDEN"));
+        sections.push(passage(DataClass::Restricted, "MARK-HIDDEN"));
+    }
+    let draft = minutes::DraftMinutesRequest { meeting_id: meeting, sections, ..Default::default() };
+    meetings.draft_minutes(hospital.request(draft)).await.unwrap();
+}
+
 /// Everything that the viewer is answered about one case and its referral, without ids, times and technical values.
 async fn answers(viewer: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<(&'static str, Vec<u8>)> {
     let mut views = viewer.timeline();
@@ -40,7 +75,7 @@ async fn answers(viewer: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<
     card.facts.iter_mut().for_each(|known| known.recorded_at = None);
     let page = timeline::GetTimelineRequest { case_id: sent.case_id.clone(), ..Default::default() };
     let mut page = views.get_timeline(viewer.request(page)).await.unwrap().into_inner();
-    assert!(page.items.len() >= 2);
+    assert!(page.items.len() >= 5);
     page.items.iter_mut().for_each(plain);
     let mut feed = timeline::GetTimelineResponse { items: items(viewer).await, ..Default::default() };
     feed.items.retain(|item| item.case_id == sent.case_id);
@@ -135,6 +170,7 @@ async fn p10_a_hidden_fact_changes_no_byte_and_withheld_never_looks_like_absent(
             ..Default::default()
         };
         coordinator.referrals().accept_referral(coordinator.request(accept)).await.unwrap();
+        meet(&hospital, &coordinator, &answer.case_id, sent.is_empty()).await;
         sent.push(answer);
     }
     world.views_reach_the_log().await.unwrap();

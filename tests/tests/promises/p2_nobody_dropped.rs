@@ -17,7 +17,7 @@ use crate::PROGRAM;
 use crate::walk::{Walk, WalkOptions};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const OPTIONS: WalkOptions = WalkOptions { walkers: 8, steps: 150, cases: 6, desks: 10 };
+const OPTIONS: WalkOptions = WalkOptions { walkers: 8, steps: 150, cases: 6, desks: 30 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p2_nobody_is_dropped() {
@@ -35,7 +35,7 @@ async fn p2_nobody_is_dropped() {
     assert!(folded.cases.len() >= OPTIONS.cases, "{} cases", folded.cases.len());
     assert!(folded.accepted_as_lead >= 3, "accepted as lead: {}", folded.accepted_as_lead);
     assert!(folded.handed_over >= 3, "handed over: {}", folded.handed_over);
-    assert!(folded.retired >= 1, "retired: {}", folded.retired);
+    assert!(folded.retired >= 3, "retired: {}", folded.retired);
 
     // What the views and the log's own table of leads say in the end is what the fold says.
     let leads: BTreeMap<CaseId, PostId> =

@@ -7,8 +7,8 @@ use tasuki_contract::Event;
 use tasuki_contract::common::v1::Fact;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::timeline::v1::{self as timeline, TimelineItem, subscribe_response::Message};
-use tasuki_tests::{Caller, World, referral};
-use tonic::Code;
+use tasuki_tests::{Caller, World, eventually, referral};
+use tonic::{Code, Status};
 
 use crate::PROGRAM;
 use crate::story::day;
@@ -225,6 +225,36 @@ async fn p7_what_cannot_be_recorded_is_not_served() {
     assert_eq!(refusals(&me, &sent).await, [], "all is served again");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_no_answer_leaves_while_its_record_waits() {
+    let world = World::start(PROGRAM).await.unwrap();
+    let program = world.ready().await.unwrap();
+    let hospital = world.caller(&program, HOSPITAL).await.unwrap();
+    let me = world.caller(&program, COORDINATOR).await.unwrap();
+    let request = hospital.request(referral(me.post, "kita_A"));
+    let sent = hospital.referrals().submit_referral(request).await.unwrap().into_inner();
+    world.views_reach_the_log().await.unwrap();
+    let (blocker, connection) =
+        tokio_postgres::connect(&world.database_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+
+    for method in METHODS {
+        blocker.batch_execute("BEGIN; LOCK TABLE log.reads IN SHARE MODE").await.unwrap();
+        let (me, sent) = (me.clone(), sent.clone());
+        let answer = tokio::spawn(async move { call(method, &me, &sent).await });
+        eventually(&format!("the record of {method} waits for the table"), LIMIT, || async {
+            let waiting = "SELECT count(*) FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation \
+                           WHERE NOT l.granted AND c.relname LIKE 'reads%'";
+            blocker.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0
+        })
+        .await;
+        // The same connection has answered since: an answer that did not wait would have arrived.
+        assert!(!answer.is_finished(), "{method} was answered before its record");
+        blocker.batch_execute("COMMIT").await.unwrap();
+        answer.await.unwrap().unwrap_or_else(|status| panic!("{method}: {status:?}"));
+    }
+}
+
 const METHODS: [&str; 8] = [
     "GetCaseCard",
     "GetTimeline",
@@ -238,33 +268,47 @@ const METHODS: [&str; 8] = [
 
 /// The methods that served nothing, and with which code.
 async fn refusals(me: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<(&'static str, Code)> {
-    let mut views = me.timeline();
-    let card = timeline::GetCaseCardRequest { case_id: sent.case_id.clone(), ..Default::default() };
-    let page = timeline::GetTimelineRequest { case_id: sent.case_id.clone(), ..Default::default() };
-    let get = intake::GetReferralRequest { referral_id: sent.referral_id.clone(), ..Default::default() };
-    let subscribe = async {
-        let mut stream =
-            me.timeline().subscribe(me.request(timeline::SubscribeRequest::default())).await?.into_inner();
-        loop {
-            let message = tokio::time::timeout(LIMIT, stream.message()).await.unwrap()?;
-            let message = message.and_then(|message| message.message);
-            match message {
-                Some(Message::Item(_)) => return Ok(()),
-                Some(Message::Heartbeat(heartbeat)) if !heartbeat.caught_up => {}
-                other => panic!("neither an item nor an error: {other:?}"),
+    let mut refused = Vec::new();
+    for method in METHODS {
+        if let Err(status) = call(method, me, sent).await {
+            refused.push((method, status.code()));
+        }
+    }
+    refused
+}
+
+/// Reads once by that method; of a stream the first item.
+async fn call(method: &str, me: &Caller, sent: &intake::SubmitReferralResponse) -> Result<(), Status> {
+    let (case_id, referral_id) = (sent.case_id.clone(), sent.referral_id.clone());
+    let (mut views, mut referrals) = (me.timeline(), me.referrals());
+    match method {
+        "GetCaseCard" => {
+            let request = timeline::GetCaseCardRequest { case_id, ..Default::default() };
+            views.get_case_card(me.request(request)).await.map(drop)
+        }
+        "GetTimeline" => {
+            let request = timeline::GetTimelineRequest { case_id, ..Default::default() };
+            views.get_timeline(me.request(request)).await.map(drop)
+        }
+        "ListCaseload" => views.list_caseload(me.request(Default::default())).await.map(drop),
+        "ListDuties" => views.list_duties(me.request(Default::default())).await.map(drop),
+        "ReadFeed" => views.read_feed(me.request(Default::default())).await.map(drop),
+        "Subscribe" => {
+            let mut stream = views.subscribe(me.request(Default::default())).await?.into_inner();
+            loop {
+                let message = tokio::time::timeout(LIMIT, stream.message()).await.unwrap()?;
+                match message.and_then(|message| message.message) {
+                    Some(Message::Item(_)) => return Ok(()),
+                    Some(Message::Heartbeat(heartbeat)) if !heartbeat.caught_up => {}
+                    other => panic!("neither an item nor an error: {other:?}"),
+                }
             }
         }
-    };
-    let outcomes = [
-        views.get_case_card(me.request(card)).await.map(drop),
-        views.get_timeline(me.request(page)).await.map(drop),
-        views.list_caseload(me.request(timeline::ListCaseloadRequest::default())).await.map(drop),
-        views.list_duties(me.request(timeline::ListDutiesRequest::default())).await.map(drop),
-        views.read_feed(me.request(timeline::ReadFeedRequest::default())).await.map(drop),
-        subscribe.await,
-        me.referrals().get_referral(me.request(get)).await.map(drop),
-        me.referrals().list_referrals(me.request(intake::ListReferralsRequest::default())).await.map(drop),
-    ];
-    let refused = METHODS.into_iter().zip(outcomes);
-    refused.filter_map(|(method, outcome)| Some((method, outcome.err()?.code()))).collect()
+        "GetReferral" => {
+            let request = intake::GetReferralRequest { referral_id, ..Default::default() };
+            referrals.get_referral(me.request(request)).await.map(drop)
+        }
+        "ListReferrals" => referrals.list_referrals(me.request(Default::default())).await.map(drop),
+        other => panic!("no method {other}"),
+    }
 }

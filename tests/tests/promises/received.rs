@@ -56,12 +56,17 @@ pub async fn items(caller: &Caller) -> Vec<timeline::TimelineItem> {
 }
 
 async fn pages(caller: &Caller) -> Vec<timeline::ReadFeedResponse> {
-    let mut all = Vec::new();
+    let mut all: Vec<timeline::ReadFeedResponse> = Vec::new();
     let mut cursor = String::new();
+    let mut last = 0;
     loop {
         let page = timeline::ReadFeedRequest { cursor, wait_s: 0, page_size: 7 };
         let page = caller.timeline().read_feed(caller.request(page)).await.unwrap().into_inner();
         cursor = page.cursor.clone();
+        for item in page.items.iter().filter_map(|item| item.item.as_ref()) {
+            assert_eq!(item.number, last + 1, "a feed skips or repeats past its cursor");
+            last = item.number;
+        }
         let ends = page.items.is_empty();
         all.push(page);
         if ends {

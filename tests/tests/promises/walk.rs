@@ -174,8 +174,9 @@ struct Walker {
 impl Walker {
     async fn step(&mut self) {
         match self.rng.random_range(0..100) {
-            0..8 => self.submit().await,
-            8..14 => self.refer().await,
+            0..6 => self.submit().await,
+            6..9 => self.rush().await,
+            9..14 => self.refer().await,
             14..36 => self.answer().await,
             36..40 => self.reroute().await,
             40..43 => self.withdraw().await,
@@ -483,6 +484,32 @@ impl Walker {
         };
         let answer = caller.handoffs().cancel_handoff(caller.request(request)).await;
         self.note("cancel", answer);
+    }
+
+    /// Closes a desk at one process at the moment at which it takes a case at the other, which may not know yet.
+    async fn rush(&mut self) {
+        let desk = self.rng.random_range(SLUGS.len()..self.posts.len());
+        let caller = self.at(AT_HOSPITAL);
+        let request = referral(self.posts[desk][0].post, "kita_A");
+        let answer = caller.referrals().submit_referral(caller.request(request)).await;
+        let Some(sent) = self.note("submit", answer) else { return };
+        self.known.lock().unwrap().cases.push(sent.case_id);
+        let accept = intake::AcceptReferralRequest {
+            referral_id: sent.referral_id,
+            as_lead: true,
+            first_contact_on: day(3),
+            ..Default::default()
+        };
+        let retire = directory::RetirePostRequest { post_id: self.post(desk), ..Default::default() };
+        let at = self.rng.random_range(0..2);
+        let (operator, caller) = (self.operators[at].clone(), self.posts[desk][1 - at].clone());
+        let (mut keeper, mut client) = (operator.directory(), caller.referrals());
+        let (retired, accepted) = tokio::join!(
+            keeper.retire_post(operator.request(retire)),
+            client.accept_referral(caller.request(accept))
+        );
+        self.note("retire in a rush", retired);
+        self.note("accept as lead in a rush", accepted);
     }
 
     /// Tries to close a post while others may just be making it responsible for a case.

@@ -3,7 +3,7 @@
 //! Every figure is a line `figure NAME VALUE`; everything else that is printed begins with `#`. Nothing here passes or
 //! fails by time: a number means something only beside its yardstick, measured in turn with it on the same machine.
 //! Servers are private and gone at the end, the program runs as a process of its own, and so does the load
-//! ([`load`]): this executable again, with a hidden subcommand.
+//! (`load`): this executable again, with a hidden subcommand.
 
 mod closed_loop;
 mod cpu;
