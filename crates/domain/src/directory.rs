@@ -1,7 +1,7 @@
 //! Agencies, posts, holders and each municipality's rules: the fold of the directory's streams.
 //!
 //! A process holds one [`Directory`] and keeps it fresh from the log; decisions look through
-//! [`Look`](crate::decision::Look), which notes what they relied on, and the append checks those versions.
+//! [`Look`], which notes what they relied on, and the append checks those versions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

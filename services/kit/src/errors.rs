@@ -35,7 +35,7 @@ pub fn not_found() -> Status {
     reasoned(Reason::NotFound)
 }
 
-/// Malformed fields, each named: the first [`VIOLATIONS_MAX`] of them.
+/// Malformed fields, each named: the first 40 of them.
 pub fn invalid(violations: &[Violation]) -> Status {
     let told = &violations[..violations.len().min(VIOLATIONS_MAX)];
     let fields: Vec<FieldViolation> =

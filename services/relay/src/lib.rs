@@ -1,8 +1,8 @@
 //! The relay: from the log to JetStream, in log order, until everything that is in the log is in the stream.
 //!
-//! One process leads ([`leader`]), any number stand by. The leader reads the log behind a cursor, publishes envelopes
-//! and moves the cursor over what is acknowledged without a gap ([`feed`]). The cursor is not kept anywhere: what the
-//! stream itself ends with says where to go on ([`cursor`]), so a stream that was wiped, restored or made anew is fed
+//! One process leads (`leader`), any number stand by. The leader reads the log behind a cursor, publishes envelopes
+//! and moves the cursor over what is acknowledged without a gap (`feed`). The cursor is not kept anywhere: what the
+//! stream itself ends with says where to go on (`cursor`), so a stream that was wiped, restored or made anew is fed
 //! again by the same rule that feeds it every day.
 //!
 //! It never decides what is true, never writes to the log, never looks into a sealed part, and never lets a consumer
