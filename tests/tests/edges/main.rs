@@ -13,6 +13,7 @@ mod malformed;
 mod overload;
 mod refusals;
 mod streams;
+mod tour;
 mod traces;
 
 /// The program under test.

@@ -25,7 +25,7 @@ pub(super) struct Program {
 impl Program {
     /// Starts it and waits for the line that says where it listens.
     pub async fn serve(environment: &[(&str, &str)], log: &Path) -> Result<Self, Error> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = this_program()?
             .args(["serve", "--insecure-dev-issuer"])
             .envs(environment.iter().copied())
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -75,9 +75,19 @@ impl Program {
     }
 }
 
+/// This executable, in a session of its own.
+///
+/// Linux shares the processor among sessions first (autogroups), and each backend of PostgreSQL has one: 32 of them
+/// for pgbench, against one for the program and its load together, would measure the scheduler.
+fn this_program() -> Result<Command, Error> {
+    let mut command = Command::new("setsid");
+    command.arg(std::env::current_exe()?);
+    Ok(command)
+}
+
 /// Has a process of its own do the job, and reads what it measured.
 pub(super) async fn load<R: serde::de::DeserializeOwned>(job: &Job) -> Result<R, Error> {
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = this_program()?
         .args(["bench", "load"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

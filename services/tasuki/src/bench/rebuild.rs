@@ -52,6 +52,7 @@ pub(super) async fn run(args: RebuildArgs) -> Result<(), Error> {
     let rest = observer.settled(SETTLE_LIMIT).await?;
     remark(format!("the live views hold them {:.1} s later", rest.as_secs_f64()))?;
 
+    drop(observer);
     world.program.terminate().await?;
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
