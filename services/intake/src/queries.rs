@@ -14,9 +14,9 @@ use tasuki_domain::referral::{ReferralState, Stage};
 use tasuki_domain::refusal::Violation;
 use tasuki_kit::{Context, Platform, errors, page};
 use tasuki_log::reads::ReadOutcome;
-use tasuki_log::{ReadEntry, Record};
+use tasuki_log::{LogError, ReadEntry, Record};
 use tasuki_privacy::{Access, EventAccess, Level, POLICY_VERSION, Viewer};
-use tasuki_views::{ItemFilter, Views};
+use tasuki_views::{ItemFilter, ItemRow, Views};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -48,11 +48,14 @@ pub(crate) async fn get(
         if level == Level::None {
             return Err(errors::not_found());
         }
-        let opened =
-            platform.reader().open(platform.sealer(), &record).await.map_err(|e| errors::fault(&e))?;
-        let content = match lens.redact(opened) {
-            Some(Event::ReferralSubmitted(content)) => Some(content),
-            _ => None,
+        let content = match platform.reader().open(platform.sealer(), &record).await {
+            Ok(opened) => match lens.redact(opened) {
+                Some(Event::ReferralSubmitted(content)) => Some(content),
+                _ => None,
+            },
+            // What was erased stays erased: the referral is shown without content.
+            Err(LogError::Unopenable { .. }) => None,
+            Err(error) => return Err(errors::fault(&error)),
         };
         let entry = ReadEntry {
             agency: caller.actor.agency.0,
@@ -110,41 +113,59 @@ pub(crate) async fn list(
         views.items(post, ItemKind::ItemReferral, &filter, size + 1).await.map_err(|e| unavailable(&e))?;
     let more = rows.len() > size;
     rows.truncate(size);
-    let mut referrals = Vec::with_capacity(rows.len());
-    let mut cases: Vec<Uuid> = Vec::new();
-    for row in &rows {
-        let Some(case) = row.case else { continue };
-        let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
-        let Some(referral) = loaded.state.referrals.get(&ReferralId(row.item_id)) else { continue };
-        // A post that declined keeps its own answer, and learns nothing of what became of the referral.
-        if referral.parties().any(|p| p == post) {
-            let record = submitted(platform, case, row.item_id).await?;
-            referrals.push(summary(ReferralId(row.item_id), referral, &record));
-            cases.push(case.0);
-        }
-    }
+    let mut cases: Vec<Uuid> = rows.iter().filter_map(|row| row.case.map(|case| case.0)).collect();
     cases.sort_unstable();
     cases.dedup();
-    let epochs = platform.reader().disclosure_epochs(&cases).await.map_err(|e| errors::fault(&e))?;
-    let entry = ReadEntry {
-        agency: caller.actor.agency.0,
-        post: post.0,
-        purpose: caller.purpose.clone(),
-        method: "ReferralService/ListReferrals",
-        cases: epochs,
-        events: Vec::new(),
-        fact_keys: Vec::new(),
-        grants: Vec::new(),
-        policy_version: POLICY_VERSION,
-    };
-    if platform.reads().record(entry).await.map_err(|e| errors::fault(&e))? == ReadOutcome::Stale {
-        return Err(errors::append_failed(&tasuki_log::AppendError::Conflict));
-    }
+    let referrals = listed(platform, caller, &rows, &cases).await?;
     let next_page_token = match rows.last().filter(|_| more) {
         Some(last) => page::token(platform.keyring(), &bound, last.item_id.as_bytes()),
         None => String::new(),
     };
     Ok(pb::ListReferralsResponse { referrals, next_page_token })
+}
+
+/// The rows that are the caller's own part now, on record.
+///
+/// The disclosure epochs are read before the states: a change between the two makes the record stale, never unseen.
+async fn listed(
+    platform: &Platform,
+    caller: &Context,
+    rows: &[ItemRow],
+    cases: &[Uuid],
+) -> Result<Vec<pb::Referral>, Status> {
+    let post = caller.actor.post;
+    for _ in 0..TRIES_MAX {
+        let epochs = platform.reader().disclosure_epochs(cases).await.map_err(|e| errors::fault(&e))?;
+        let mut referrals = Vec::with_capacity(rows.len());
+        let mut events = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(case) = row.case else { continue };
+            let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
+            let Some(referral) = loaded.state.referrals.get(&ReferralId(row.item_id)) else { continue };
+            // A post that declined keeps its own answer, and learns nothing of what became of the referral.
+            if referral.parties().any(|p| p == post) {
+                let record = submitted(platform, case, row.item_id).await?;
+                referrals.push(summary(ReferralId(row.item_id), referral, &record));
+                events.push(Uuid::try_parse(&record.header.event_id).unwrap_or_default());
+            }
+        }
+        let shown = |case: &Uuid| referrals.iter().any(|r| r.case_id == case.to_string());
+        let entry = ReadEntry {
+            agency: caller.actor.agency.0,
+            post: post.0,
+            purpose: caller.purpose.clone(),
+            method: "ReferralService/ListReferrals",
+            cases: epochs.into_iter().filter(|(case, _)| shown(case)).collect(),
+            events,
+            fact_keys: Vec::new(),
+            grants: Vec::new(),
+            policy_version: POLICY_VERSION,
+        };
+        if platform.reads().record(entry).await.map_err(|e| errors::fault(&e))? == ReadOutcome::Recorded {
+            return Ok(referrals);
+        }
+    }
+    Err(errors::append_failed(&tasuki_log::AppendError::Conflict))
 }
 
 /// The lens of a referral: whoever it stands before now is party to it, also after it was sent on.
