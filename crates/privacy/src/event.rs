@@ -92,6 +92,10 @@ impl<'a> EventAccess<'a> {
         match &mut event {
             Event::CaseMinutesDrafted(minutes) => minutes.sections.retain(stays),
             Event::MinutesDrafted(minutes) => minutes.sections.retain(stays),
+            // That a fact is still owed tells that it is not held: only to those who would get it.
+            Event::ReferralSubmitted(sent) => {
+                sent.not_yet_keys.retain(|key| self.is_author || self.fact_level(key) >= Level::Summary);
+            }
             _ => {}
         }
         event.retain(self).then_some(event)

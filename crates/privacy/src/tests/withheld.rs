@@ -113,3 +113,24 @@ fn what_is_withheld_comes_in_the_order_of_the_contract_each_class_once() {
         );
     }
 }
+
+#[test]
+fn that_a_fact_is_still_owed_is_told_only_to_those_who_would_read_it() {
+    let desk = viewer("mcc_coordinator_office");
+    let classes = [DataClass::ReferralState, DataClass::CareProcedure, DataClass::Diagnosis];
+    let circle = circle(&[Relation::Receiver], [grant(Recipient::Post(ME), classes)]);
+    let access = Access::new(&desk, &circle, TODAY);
+    let owed = |party, author| {
+        let sent = ReferralSubmitted {
+            not_yet_keys: vec!["allergies".to_owned(), "care_procedures".to_owned()],
+            ..ReferralSubmitted::default()
+        };
+        match access.event(DataClass::ReferralState, party, author).redact(sent.into()) {
+            Some(Event::ReferralSubmitted(sent)) => sent.not_yet_keys,
+            other => panic!("{other:?}"),
+        }
+    };
+    // A coordinator reads care procedures, and no allergies: so it does not learn whether they are known.
+    assert_eq!(owed(true, false), ["care_procedures"]);
+    assert_eq!(owed(true, true), ["allergies", "care_procedures"]);
+}
