@@ -1,9 +1,14 @@
 //! Consultations: a mother's call, another office's question.
 
+use jiff::Timestamp;
+use tasuki_contract::Event;
+use tasuki_contract::event::v1::StreamKind;
 use tasuki_contract::intake::v1 as pb;
 use tasuki_contract::intake::v1::consultation_service_server::ConsultationService;
 use tasuki_domain::consultation::{self, ConsultationState};
-use tasuki_domain::decision::{Decision, Given};
+use tasuki_domain::days::to_proto;
+use tasuki_domain::decision::{Decision, Given, day_in_tokyo};
+use tasuki_domain::ids::PostId;
 use tasuki_domain::refusal::Refusal;
 use tasuki_kit::command::{self, run};
 use tasuki_kit::states::Loaded;
@@ -36,6 +41,36 @@ impl Consultations {
         let decide =
             |basis: &Loaded<ConsultationState>, given: &mut Given<'_>| decide(&basis.state, message, given);
         run(&self.0, &caller, message, load, decide, reply).await.map(Response::new)
+    }
+}
+
+impl Consultations {
+    /// The request with what the consultation told about the child, so that nobody asks the family again.
+    ///
+    /// What the request says itself comes first. Only the desk that took the consultation gets anything added; the
+    /// same consultation always adds the same, so a retry stays the same request.
+    async fn with_what_was_told(
+        &self,
+        post: PostId,
+        mut request: pb::OpenCaseRequest,
+    ) -> Result<pb::OpenCaseRequest, Status> {
+        let id = Uuid::try_parse(&request.consultation_id).unwrap_or_default();
+        let records = self.0.reader().stream(id, 0).await.map_err(|e| errors::fault(&e))?;
+        let received = records.first().filter(|r| {
+            r.header.stream_kind() == StreamKind::Consultation && r.header.post_id == post.to_string()
+        });
+        let Some(record) = received else { return Ok(request) };
+        let opened = self.0.reader().open(self.0.sealer(), record).await.map_err(|e| errors::fault(&e))?;
+        let Event::ConsultationReceived(told) = opened else { return Ok(request) };
+        let occurred = record.header.occurred_at.unwrap_or_default();
+        let on = Timestamp::new(occurred.seconds, occurred.nanos).unwrap_or_default();
+        for mut fact in told.facts {
+            if request.facts.iter().all(|f| f.key != fact.key) {
+                fact.asserted_on.get_or_insert(to_proto(day_in_tokyo(on)));
+                request.facts.push(fact);
+            }
+        }
+        Ok(request)
     }
 }
 
@@ -80,6 +115,10 @@ impl ConsultationService for Consultations {
             lead_post_id: opened.lead.to_string(),
             receipt: None,
         };
+        let caller = self.0.context(request.metadata()).await?;
+        let (metadata, extensions, message) = request.into_parts();
+        let message = self.with_what_was_told(caller.actor.post, message).await?;
+        let request = Request::from_parts(metadata, extensions, message);
         self.on(request, |q| &q.consultation_id, consultation::open_case, reply).await
     }
 

@@ -7,6 +7,7 @@ mod samples;
 mod up;
 mod variants;
 
+mod consultation;
 mod credentials;
 mod embedded;
 mod malformed;
