@@ -12,6 +12,8 @@ fn config(url: &str) -> Result<Config, ViewError> {
     let mut config = Config::from_str(url).map_err(|_| ViewError::Database("malformed url".into()))?;
     config.connect_timeout(Duration::from_secs(5));
     config.application_name("tasuki-views");
+    // As in the log: no plan that was made while the tables were empty may scan them for ever.
+    config.options("-c enable_seqscan=off");
     Ok(config)
 }
 

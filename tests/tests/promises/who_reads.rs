@@ -129,7 +129,8 @@ pub const TABLE: &[Row] = &[
     row("call.telephone", &[HEALTH], &[]),
     row("call.child", &[HEALTH], &[]),
     row("call.story", &[HEALTH], &[]),
-    row("call.fact", &[HEALTH], &[]),
+    // What was told about the child goes into the case that follows, under the consent that the desk holds.
+    row("call.fact", SECOND_CASE, &[]),
     row("call.sealed", &[], &[]),
     row("call.other.story", &[COORDINATOR], &[]),
     row("call.other.answer", &[COORDINATOR], &[]),
