@@ -1,4 +1,4 @@
-//! Envelopes out of the stream of the log, for the projector.
+//! Pages of envelopes out of the stream of the log, for the projector.
 //!
 //! A background task keeps an ordered reader on the stream through every reconnection, restart and
 //! wipe, and hands over what it finds through a bounded channel, so that a slow caller slows the broker
@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use crate::log_stream::{incarnation, jetstream_error, point_of};
 use crate::{BusError, LogPoint, LogStream};
 
-/// Messages asked for at a time, which is also what the client may hold for us.
-const BATCH_MAX: usize = 500;
-/// Messages handed over and not yet taken.
-const CHANNEL_MAX: usize = 64;
+/// Pages asked for at a time, which is also what the client may hold for us.
+const BATCH_MAX: usize = 100;
+/// Pages handed over and not yet taken.
+const CHANNEL_MAX: usize = 16;
 /// The server says at this interval that it is still there; twice the interval without a word and the
 /// reader is made anew.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -34,23 +34,19 @@ const INACTIVE: Duration = Duration::from_secs(60);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
-/// One envelope on its way in.
+/// One page on its way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InMessage {
-    /// The log position.
+    /// The log position of its last envelope, as its sender said.
     pub position: u64,
     /// The log's epoch.
     pub epoch: u64,
-    /// The envelope.
+    /// The page.
     pub payload: Bytes,
-    /// All headers, sorted by name, the broker's own included.
-    pub headers: Vec<(String, String)>,
-    /// The W3C trace context, when the relay gave one.
-    pub traceparent: Option<String>,
 }
 
 impl InMessage {
-    /// The place in the log.
+    /// The place of its last envelope in the log.
     pub fn point(&self) -> LogPoint {
         LogPoint::new(self.epoch, self.position)
     }
@@ -72,7 +68,7 @@ pub enum LostReason {
 /// What the reader hands over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// The next envelope of the stream; not necessarily the next position of the log.
+    /// The next page of the stream; not necessarily what follows in the log.
     Message(InMessage),
     /// Compare your cursor with the log's head. Reading goes on by itself behind what was delivered.
     Lost(LostReason),
@@ -309,18 +305,6 @@ impl Reader {
 
 /// `None` for a message that the relay cannot have published.
 fn in_message(message: &async_nats::Message) -> Option<InMessage> {
-    let headers = message.headers.as_ref()?;
-    let point = point_of(headers)?;
-    let mut all: Vec<(String, String)> = headers
-        .iter()
-        .flat_map(|(name, values)| values.iter().map(|v| (name.to_string(), v.as_str().to_owned())))
-        .collect();
-    all.sort();
-    Some(InMessage {
-        position: point.position,
-        epoch: point.epoch,
-        payload: message.payload.clone(),
-        traceparent: headers.get("traceparent").map(|value| value.as_str().to_owned()),
-        headers: all,
-    })
+    let point = point_of(message.headers.as_ref()?)?;
+    Some(InMessage { position: point.position, epoch: point.epoch, payload: message.payload.clone() })
 }

@@ -7,10 +7,10 @@
 //! Core NATS carries it, without storage. Notices may be lost or come again under the same number;
 //! what counts is the feed itself, read by its cursor.
 
+use async_nats::header::{HeaderName, HeaderValue};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::publisher::header;
 use crate::{Bus, BusError, subjects};
 
 const TYPE: &str = "jp.tasuki.feed.notice.v1";
@@ -72,6 +72,12 @@ pub async fn publish_notice(bus: &Bus, notice: &Notice, recorded_at_us: i64) -> 
     attribute("content-type", "application/json")?;
     let body = serde_json::to_vec(notice).map_err(|_| BusError::Malformed("notice"))?;
     bus.send(subject, Some(headers), body.into()).await
+}
+
+/// A header that cannot break out of its line.
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), BusError> {
+    let invalid = || BusError::InvalidHeader { name: name.escape_default().to_string() };
+    Ok((name.parse().map_err(|_| invalid())?, value.parse().map_err(|_| invalid())?))
 }
 
 /// A notice as it arrived.

@@ -1,15 +1,15 @@
-//! Envelopes into the stream of the log, several in flight.
+//! Pages of envelopes into the stream of the log, several in flight.
 //!
-//! The caller is the relay: it hands over a run of envelopes in log order and learns how far the run
-//! is stored without a gap. What is behind a gap may be stored too; sending it again is harmless,
-//! because every message carries its place as its message id and the server drops repeats.
+//! The caller is the relay: it hands over a run of pages in log order and learns how far the run is
+//! stored without a gap. What is behind a gap may be stored too; sending it again is harmless, because
+//! every page carries the place of its last envelope as its message id: the server drops repeats, and
+//! the projector whatever it has folded.
 //!
 //! It never retries and never makes the stream: both need the relay's cursor.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::header::{HeaderName, HeaderValue};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -17,20 +17,17 @@ use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::subjects::LOG_PAGE;
 use crate::{Bus, BusError, LogPoint, STREAM_NAME};
 
-/// One envelope on its way out.
+/// One page on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutMessage {
-    /// The log position.
+    /// The log position of its last envelope.
     pub position: u64,
-    /// The log's epoch.
+    /// The log's epoch, of all its envelopes.
     pub epoch: u64,
-    /// From [`crate::subjects::log`].
-    pub subject: String,
-    /// Further headers as given, such as `traceparent`. Nothing personal: the server logs them.
-    pub headers: Vec<(String, String)>,
-    /// The envelope.
+    /// The page.
     pub payload: Bytes,
 }
 
@@ -62,7 +59,7 @@ impl Default for PublisherSettings {
     }
 }
 
-/// Publishes envelopes to the stream of the log.
+/// Publishes pages to the stream of the log.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     bus: Bus,
@@ -86,8 +83,7 @@ impl Publisher {
     ///
     /// Errors, in the outcome: [`BusError::StreamMissing`] and [`BusError::StreamBroken`] (both for
     /// [`crate::LogStream::repair`], then feed it again),
-    /// [`BusError::AckTimeout`], [`BusError::Disconnected`], [`BusError::TooLarge`], [`BusError::InvalidHeader`],
-    /// [`BusError::JetStream`].
+    /// [`BusError::AckTimeout`], [`BusError::Disconnected`], [`BusError::TooLarge`], [`BusError::JetStream`].
     #[tracing::instrument(
         level = "debug", skip_all,
         fields(count = batch.len(), first = batch.first().map(|m| m.position), acked_through),
@@ -138,18 +134,12 @@ impl Publisher {
     }
 
     async fn send(&self, message: &OutMessage) -> Result<PublishAckFuture, BusError> {
-        let mut headers = async_nats::HeaderMap::new();
-        for (name, value) in &message.headers {
-            let (name, value) = header(name, value)?;
-            headers.insert(name, value);
-        }
         let publish = PublishMessage::build()
             .payload(message.payload.clone())
-            .headers(headers)
             .message_id(LogPoint::new(message.epoch, message.position).to_string())
             // Another stream that took our subjects must not pass for ours.
             .expected_stream(STREAM_NAME);
-        let sent = self.bus.jetstream().send_publish(message.subject.clone(), publish);
+        let sent = self.bus.jetstream().send_publish(LOG_PAGE, publish);
         match tokio::time::timeout(self.settings.ack_timeout, sent).await {
             Ok(sent) => sent.map_err(|error| self.explain(&error, message.position)),
             Err(_) => Err(BusError::Disconnected),
@@ -194,10 +184,4 @@ impl Publisher {
 fn server_code(error: &PublishError) -> Option<ErrorCode> {
     let source = std::error::Error::source(error)?;
     source.downcast_ref::<async_nats::jetstream::Error>().map(|e| e.error_code())
-}
-
-/// A header that cannot break out of its line.
-pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), BusError> {
-    let invalid = || BusError::InvalidHeader { name: name.escape_default().to_string() };
-    Ok((name.parse().map_err(|_| invalid())?, value.parse().map_err(|_| invalid())?))
 }

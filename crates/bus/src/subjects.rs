@@ -2,7 +2,7 @@
 //!
 //! | Subject | Carried by | What |
 //! |-|-|-|
-//! | `tasuki.log.<stream kind>.<stream id>` | JetStream | envelopes, from the relay to the projector |
+//! | `tasuki.log.page` | JetStream | pages of envelopes, from the relay to the projector |
 //! | `tasuki.feed.<agency>.<post>` | core NATS | notices to one post |
 //! | `tasuki.ping.{log,views}` | core NATS | "the head has moved", to our own processes |
 //!
@@ -14,15 +14,11 @@ use crate::BusError;
 /// Everything that the stream of the log takes.
 pub const LOG_ALL: &str = "tasuki.log.>";
 
+/// The subject of the pages that the relay publishes.
+pub const LOG_PAGE: &str = "tasuki.log.page";
+
 /// The longest part of a subject, in bytes; a UUID needs 36.
 const TOKEN_BYTES_MAX: usize = 64;
-
-/// The subject of the envelopes of one event stream: `kind` such as `case`, `id` its id as text.
-///
-/// Errors: [`BusError::InvalidToken`].
-pub fn log(kind: &str, id: &str) -> Result<String, BusError> {
-    Ok(format!("tasuki.log.{}.{}", token("stream kind", kind)?, token("stream id", id)?))
-}
 
 /// The subject of the notices to one post.
 ///
@@ -56,7 +52,6 @@ mod tests {
 
     #[test]
     fn subjects_are_made_of_ids_as_text() {
-        assert_eq!(log("case", ID).unwrap(), format!("tasuki.log.case.{ID}"));
         assert_eq!(feed("kita", ID).unwrap(), format!("tasuki.feed.kita.{ID}"));
         assert_eq!(inbox_prefix("kita_A").unwrap(), "_INBOX_kita_A");
     }
@@ -65,8 +60,6 @@ mod tests {
     fn a_part_that_would_change_the_subject_is_refused() {
         let long = "a".repeat(65);
         for bad in ["", ".", "a.b", "*", ">", "a b", "a\tb", "a\r\nPUB", "$SYS", "区", long.as_str()] {
-            assert_eq!(log(bad, ID), Err(BusError::InvalidToken { what: "stream kind" }), "{bad:?}");
-            assert_eq!(log("case", bad), Err(BusError::InvalidToken { what: "stream id" }), "{bad:?}");
             assert_eq!(feed(bad, ID), Err(BusError::InvalidToken { what: "agency" }), "{bad:?}");
             assert_eq!(feed(ID, bad), Err(BusError::InvalidToken { what: "post" }), "{bad:?}");
             assert_eq!(inbox_prefix(bad), Err(BusError::InvalidToken { what: "post" }), "{bad:?}");

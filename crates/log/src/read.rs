@@ -123,6 +123,27 @@ impl Reader {
         rows.iter().map(Record::from_row).collect()
     }
 
+    /// What the broker carries of the rows after `position`: at most `limit`, ascending and without a gap. Nothing is
+    /// decoded, so a header that cannot be read is passed on as it is.
+    pub async fn envelopes_after(&self, position: u64, limit: usize) -> Result<Vec<Envelope>, LogError> {
+        let client = self.database.get().await?;
+        let statement = client
+            .prepare_cached(
+                "SELECT position, epoch, recorded_at, header, hash FROM log.events \
+                 WHERE position > $1 ORDER BY position LIMIT $2",
+            )
+            .await?;
+        let rows = client.query(&statement, &[&(position as i64), &(limit as i64)]).await?;
+        let envelope = |row: &Row| Envelope {
+            position: row.get::<_, i64>(0) as u64,
+            epoch: row.get::<_, i64>(1) as u64,
+            recorded_at: Some(timestamp(row.get(2))),
+            header: row.get(3),
+            hash: row.get(4),
+        };
+        Ok(rows.iter().map(envelope).collect())
+    }
+
     /// The rows of a stream after `version`, ascending.
     pub async fn stream(&self, stream: Uuid, version: u64) -> Result<Vec<Record>, LogError> {
         let client = self.database.get().await?;

@@ -4,13 +4,13 @@
 //! taken, a later one is a hole and the log fills it. When the stream says nothing for a while, the log is asked
 //! whether there was anything to say; as long as there was, it is asked often.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
 use prost::Message as _;
-use tasuki_bus::{Bus, Delivery, LogConsumer, LogPoint, LogStream, LogStreamSettings, StartFrom};
-use tasuki_contract::event::v1::Envelope;
-use tasuki_log::{Reader, Record};
+use tasuki_bus::{Bus, Delivery, InMessage, LogConsumer, LogPoint, LogStream, LogStreamSettings, StartFrom};
+use tasuki_contract::event::v1::{Envelope, Page};
+use tasuki_log::Reader;
 use tasuki_views::{Applied, Projection};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -24,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const WITHOUT_STREAM: Duration = Duration::from_millis(50);
 /// How often the lag is measured.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Events of one transaction.
-const BATCH_EVENTS_MAX: usize = 500;
+/// Events of one transaction, rounded up to whole pages.
+const BATCH_EVENTS_MAX: usize = 1_000;
+/// The least time between the starts of two transactions. What comes alone is folded at once; under load a
+/// transaction's fixed cost is shared by what comes within this time.
+const PACE: Duration = Duration::from_millis(8);
 /// Links that a span may have; more are dropped by exporters.
 const LINKS_MAX: usize = 128;
 
@@ -40,6 +43,8 @@ pub(crate) struct Follower {
     ask_at: Instant,
     /// The log had more than the stream when it was asked last.
     without_stream: bool,
+    /// When the next transaction may start.
+    paced_to: Instant,
     /// When it is next reported how far the views are behind.
     report_at: Instant,
 }
@@ -48,7 +53,6 @@ pub(crate) struct Follower {
 #[derive(Default)]
 struct Batch {
     envelopes: Vec<Envelope>,
-    traceparents: Vec<String>,
     /// Behind these something is missing that the stream will not bring.
     hole: bool,
 }
@@ -57,7 +61,16 @@ impl Follower {
     pub(crate) fn new(projection: Projection, reader: Reader, bus: watch::Receiver<Option<Bus>>) -> Self {
         // The first question is at once: a stream that was wiped while nobody led has nothing to say.
         let now = Instant::now();
-        Self { projection, reader, bus, consumer: None, ask_at: now, without_stream: false, report_at: now }
+        Self {
+            projection,
+            reader,
+            bus,
+            consumer: None,
+            ask_at: now,
+            without_stream: false,
+            paced_to: now,
+            report_at: now,
+        }
     }
 
     /// The broker, once it is there.
@@ -71,25 +84,28 @@ impl Follower {
             self.begin_reading();
             tokio::select! {
                 delivery = delivered(&mut self.consumer) => {
+                    tokio::time::sleep_until(self.paced_to).await;
+                    self.paced_to = Instant::now() + PACE;
                     let batch = self.collect(delivery);
                     if batch.hole {
                         self.ask_at = Instant::now();
                     }
                     if !batch.envelopes.is_empty() {
-                        return self.apply(batch).await;
+                        return self.apply(batch.envelopes).await;
                     }
                 }
                 Ok(()) = self.bus.changed() => {}
                 () = tokio::time::sleep_until(self.report_at) => self.report_lag().await?,
                 () = tokio::time::sleep_until(self.ask_at) => {
-                    let rows = self.reader.after(self.projection.position(), BATCH_EVENTS_MAX).await?;
-                    self.without_stream = !rows.is_empty();
+                    let envelopes =
+                        self.reader.envelopes_after(self.projection.position(), BATCH_EVENTS_MAX).await?;
+                    self.without_stream = !envelopes.is_empty();
                     self.ask_at = Instant::now() + if self.without_stream { WITHOUT_STREAM } else { PATIENCE };
-                    if rows.len() == BATCH_EVENTS_MAX {
+                    if envelopes.len() == BATCH_EVENTS_MAX {
                         self.ask_at = Instant::now();
                     }
-                    if !rows.is_empty() {
-                        return self.apply(Batch::of_rows(&rows)).await;
+                    if !envelopes.is_empty() {
+                        return self.apply(envelopes).await;
                     }
                 }
             }
@@ -117,29 +133,23 @@ impl Follower {
                     // It has come as far as we are: what follows will come from it.
                     self.without_stream &= message.position + 1 < next;
                 }
-                Delivery::Message(message) if message.position == next => {
-                    match Envelope::decode(message.payload.as_ref()) {
-                        Ok(envelope)
-                            if envelope.position == next && envelope.epoch >= self.projection.epoch() =>
-                        {
-                            batch.envelopes.push(envelope);
-                        }
-                        // Not what we sent, or of an epoch that was discarded; the log has the right one.
-                        Ok(_) | Err(_) => {
-                            batch.hole = true;
-                            break;
-                        }
+                Delivery::Message(message) => match self.following(&message, next) {
+                    Some(envelopes) => {
+                        batch.envelopes.extend(envelopes);
+                        self.without_stream = false;
+                        next = message.position + 1;
                     }
-                    batch.traceparents.extend(message.traceparent);
-                    self.without_stream = false;
-                    next += 1;
-                }
-                Delivery::Message(_) | Delivery::Lost(_) => {
+                    None => {
+                        batch.hole = true;
+                        break;
+                    }
+                },
+                Delivery::Lost(_) => {
                     batch.hole = true;
                     break;
                 }
             }
-            if batch.envelopes.len() == BATCH_EVENTS_MAX {
+            if batch.envelopes.len() >= BATCH_EVENTS_MAX {
                 break;
             }
             arrived = delivered(&mut self.consumer).now_or_never();
@@ -150,22 +160,34 @@ impl Follower {
         batch
     }
 
-    async fn apply(&mut self, batch: Batch) -> Result<Applied, Fault> {
-        let first = batch.envelopes.first().map(|e| e.position);
-        let span = tracing::info_span!(
-            "project",
-            first,
-            events = batch.envelopes.len(),
-            position = tracing::field::Empty
-        );
-        match batch.traceparents.as_slice() {
-            // Alone in its batch, the event's own trace goes on here.
+    /// The envelopes of a page from position `next` on, without a gap to its end. `None`: it begins later, is not what
+    /// the relay sent, or is of an epoch that was discarded; the log has the right ones.
+    fn following(&self, message: &InMessage, next: u64) -> Option<impl Iterator<Item = Envelope> + use<>> {
+        let page = Page::decode(message.payload.as_ref()).ok()?;
+        let first = page.envelopes.first()?.position;
+        let in_order =
+            (first..).zip(&page.envelopes).all(|(position, envelope)| envelope.position == position);
+        let ends = page.envelopes.last()?.position == message.position;
+        let current = page.envelopes.iter().all(|envelope| envelope.epoch >= self.projection.epoch());
+        let fits = in_order && ends && current && first <= next;
+        fits.then(|| page.envelopes.into_iter().skip((next - first) as usize))
+    }
+
+    async fn apply(&mut self, envelopes: Vec<Envelope>) -> Result<Applied, Fault> {
+        let first = envelopes.first().map(|e| e.position);
+        let span =
+            tracing::info_span!("project", first, events = envelopes.len(), position = tracing::field::Empty);
+        let mut traces: Vec<String> =
+            envelopes.iter().take(LINKS_MAX).filter_map(Envelope::traceparent).collect();
+        traces.dedup();
+        match traces.as_slice() {
+            // Alone in its batch, the command's own trace goes on here.
             [one] => {
                 tasuki_telemetry::child_of(&span, one);
             }
-            many => many.iter().take(LINKS_MAX).for_each(|one| tasuki_telemetry::link_to(&span, one)),
+            many => many.iter().for_each(|one| tasuki_telemetry::link_to(&span, one)),
         }
-        let applied = self.projection.apply(&batch.envelopes).instrument(span.clone()).await?;
+        let applied = self.projection.apply(&envelopes).instrument(span.clone()).await?;
         span.record("position", applied.position);
         Ok(applied)
     }
@@ -174,11 +196,10 @@ impl Follower {
         self.report_at = Instant::now() + REPORT_EVERY;
         let position = self.projection.position();
         let (head, _) = self.reader.head().await?;
-        let oldest = if head > position { self.reader.after(position, 1).await? } else { Vec::new() };
-        let age = oldest.first().map_or(Duration::ZERO, |record| {
-            let recorded = Duration::from_micros(record.recorded_at_us.unsigned_abs());
-            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(recorded)
-        });
+        let oldest =
+            if head > position { self.reader.envelopes_after(position, 1).await? } else { Vec::new() };
+        let recorded = oldest.first().and_then(|oldest| SystemTime::try_from(oldest.recorded_at?).ok());
+        let age = recorded.and_then(|at| at.elapsed().ok()).unwrap_or_default();
         tasuki_telemetry::metrics().projector_behind(head.saturating_sub(position), age);
         Ok(())
     }
@@ -189,16 +210,5 @@ async fn delivered(consumer: &mut Option<LogConsumer>) -> Delivery {
     match consumer {
         Some(consumer) => consumer.next().await,
         None => std::future::pending().await,
-    }
-}
-
-impl Batch {
-    fn of_rows(rows: &[Record]) -> Self {
-        let traced = rows.iter().map(|row| row.header.traceparent.clone()).filter(|text| !text.is_empty());
-        Self {
-            envelopes: rows.iter().map(Record::envelope).collect(),
-            traceparents: traced.collect(),
-            hole: false,
-        }
     }
 }

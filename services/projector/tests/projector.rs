@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 mod history;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use prost::Message as _;
 use rand::RngExt as _;
 use tasuki_bus::{
     Bus, BusOptions, LogStream, LogStreamSettings, Notice, OutMessage, Publisher, PublisherSettings,
-    subjects, subscribe_notices,
+    subscribe_notices,
 };
 use tasuki_contract::Event;
-use tasuki_contract::event::v1::{Effects, Envelope, Header, StreamKind};
+use tasuki_contract::event::v1::{Effects, Envelope, Header, Page, StreamKind};
 use tasuki_domain::ids::PostId;
 use tasuki_log::{Append, Database, Keyring, NewEvent, Reader, Sealer, Writer, WriterOptions};
 use tasuki_projector::{ProjectorError, run, run_connecting};
@@ -108,26 +109,20 @@ impl World {
         self.writer.append(append).await.unwrap();
     }
 
-    /// What the relay would publish of the given positions.
-    async fn messages(&self, positions: &[u64]) -> Vec<OutMessage> {
-        let rows = self.reader.after(0, 100_000).await.unwrap();
-        let message = |position: &u64| {
-            let row = &rows[*position as usize - 1];
-            assert_eq!(row.position, *position);
-            OutMessage {
-                position: row.position,
-                epoch: row.epoch,
-                subject: subjects::log("case", &row.header.stream_id).unwrap(),
-                headers: Vec::new(),
-                payload: row.envelope().encode_to_vec().into(),
-            }
+    /// What the relay would publish of the given runs of positions.
+    async fn messages(&self, runs: &[RangeInclusive<u64>]) -> Vec<OutMessage> {
+        let rows = self.reader.envelopes_after(0, 100_000).await.unwrap();
+        let message = |run: &RangeInclusive<u64>| {
+            let page = Page { envelopes: rows[*run.start() as usize - 1..*run.end() as usize].to_vec() };
+            assert_eq!(page.envelopes[0].position, *run.start());
+            OutMessage { position: *run.end(), epoch: 1, payload: page.encode_to_vec().into() }
         };
-        positions.iter().map(message).collect()
+        runs.iter().map(message).collect()
     }
 
-    async fn publish(&self, bus: &Bus, positions: &[u64]) {
+    async fn publish(&self, bus: &Bus, runs: &[RangeInclusive<u64>]) {
         let publisher = Publisher::new(bus.clone(), PublisherSettings::default());
-        let outcome = publisher.publish_batch(&self.messages(positions).await).await;
+        let outcome = publisher.publish_batch(&self.messages(runs).await).await;
         assert_eq!(outcome.error, None);
     }
 
@@ -176,15 +171,21 @@ async fn p6_repeats_and_holes_of_the_stream_change_nothing() {
     while from < total {
         let to = (from + history.rng.random_range(1..60)).min(total);
         world.append(&history.rows[from..to]).await;
-        // Three of four, some of what went before once more, and not always in order.
-        let mut positions: Vec<u64> = (from as u64 + 1..=to as u64).collect();
-        positions.retain(|_| history.rng.random_bool(0.75));
-        for _ in 0..history.rng.random_range(0..5) {
-            let again = history.rng.random_range(1..=to as u64);
-            let at = history.rng.random_range(0..=positions.len());
-            positions.insert(at, again);
+        // Pages of some, three of four of them, some that overlap what went before, and not always in order.
+        let (mut runs, mut start) = (Vec::new(), from as u64 + 1);
+        while start <= to as u64 {
+            let end = (start + history.rng.random_range(0..8)).min(to as u64);
+            runs.push(start..=end);
+            start = end + 1;
         }
-        world.publish(&bus, &positions).await;
+        runs.retain(|_| history.rng.random_bool(0.75));
+        for _ in 0..history.rng.random_range(0..5) {
+            let end = history.rng.random_range(1..=to as u64);
+            let again = history.rng.random_range(1..=end)..=end;
+            let at = history.rng.random_range(0..=runs.len());
+            runs.insert(at, again);
+        }
+        world.publish(&bus, &runs).await;
         from = to;
     }
     projector.reaches(total as u64).await;
@@ -200,7 +201,7 @@ async fn views_go_on_without_nats_and_with_a_wiped_one() {
     let history = History::random(seed(), 18, 5, 300);
     let mut projector = world.start(bus.clone());
     world.append(&history.rows[..100]).await;
-    world.publish(&bus, &(1..=100).collect::<Vec<_>>()).await;
+    world.publish(&bus, &[1..=40, 41..=100]).await;
     projector.reaches(100).await;
 
     world.stack.nats.kill().await.unwrap();
@@ -214,7 +215,7 @@ async fn views_go_on_without_nats_and_with_a_wiped_one() {
     world.append(&history.rows[200..]).await;
     // Fed again from the start, as the relay does with a stream that lost everything.
     let total = history.rows.len() as u64;
-    world.publish(&bus, &(1..=total).collect::<Vec<_>>()).await;
+    world.publish(&bus, &[1..=250, 251..=total]).await;
     projector.reaches(total).await;
     projector.stop().await;
     world.equals_a_rebuild().await;

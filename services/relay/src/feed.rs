@@ -1,21 +1,21 @@
 //! The leader's work: read the log behind the cursor, publish, move over what is acknowledged without a gap.
 //!
-//! After any trouble the cursor is forgotten and the stream asked again. Nothing here gives up: only a header that
-//! cannot be read ends it.
+//! After any trouble the cursor is forgotten and the stream asked again. Nothing here gives up.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::convert::Infallible;
+use std::time::{Duration, Instant, SystemTime};
 
 use tasuki_bus::{
-    Bus, BusError, LogStream, OutMessage, Ping, PingStream, PublishOutcome, Publisher, StreamState,
-    subscribe_pings,
+    Bus, BusError, LogStream, Ping, PingStream, PublishOutcome, Publisher, StreamState, subscribe_pings,
 };
-use tasuki_log::{LogError, Reader, Record};
+use tasuki_contract::event::v1::Envelope;
+use tasuki_log::{LogError, Reader};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
+use crate::RelayOptions;
 use crate::cursor::{Resume, resume};
-use crate::message::{message, traceparent};
-use crate::{RelayError, RelayOptions};
+use crate::page::pages;
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
@@ -61,6 +61,8 @@ pub(crate) struct Feed {
     known: Option<StreamState>,
     /// Batches in a row of which the live broker acknowledged nothing.
     silences: u32,
+    /// Bytes of a page; less than asked for once the broker has found a page too large.
+    page_bytes_max: usize,
 }
 
 impl Feed {
@@ -69,6 +71,7 @@ impl Feed {
             reader,
             stream: LogStream::new(bus.clone(), options.stream.clone()),
             publisher: Publisher::new(bus.clone(), options.publisher),
+            page_bytes_max: options.page_bytes_max,
             generation: bus.generation(),
             bus,
             options,
@@ -81,15 +84,11 @@ impl Feed {
     }
 
     /// Feeds the stream for ever.
-    pub(crate) async fn run(mut self) -> RelayError {
+    pub(crate) async fn run(mut self) -> Infallible {
         let mut wait = RETRY_FIRST;
         loop {
             let before = self.cursor;
             let trouble = match self.follow().await {
-                Trouble::Log(error @ LogError::UnreadableHeader { .. }) => {
-                    tracing::error!(%error, "the relay stops");
-                    return RelayError::Log(error);
-                }
                 Trouble::Reconnected => continue,
                 trouble => trouble,
             };
@@ -123,7 +122,7 @@ impl Feed {
         }
     }
 
-    async fn try_follow(&mut self) -> Result<std::convert::Infallible, Trouble> {
+    async fn try_follow(&mut self) -> Result<Infallible, Trouble> {
         self.generation.mark_unchanged();
         self.stream.ensure().await?;
         self.cursor = self.resume().await?;
@@ -136,8 +135,8 @@ impl Feed {
             if self.generation.has_changed().unwrap_or(false) {
                 return Err(Trouble::Reconnected);
             }
-            let page = self.reader.after(self.cursor, self.options.batch_events_max).await?;
-            if page.is_empty() {
+            let rows = self.reader.envelopes_after(self.cursor, self.options.batch_events_max).await?;
+            if rows.is_empty() {
                 tasuki_telemetry::metrics().relay_behind(0, Duration::ZERO);
                 if checked.elapsed() >= self.options.check {
                     self.check().await?;
@@ -146,8 +145,8 @@ impl Feed {
                 self.idle().await;
                 continue;
             }
-            self.behind(&page).await?;
-            let outcome = self.publish(&page).await;
+            self.behind(&rows).await?;
+            let outcome = self.publish(rows).await;
             self.advance(outcome)?;
         }
     }
@@ -182,14 +181,14 @@ impl Feed {
         Ok(())
     }
 
-    async fn publish(&self, page: &[Record]) -> PublishOutcome {
-        let span = tracing::info_span!("relay", first = self.cursor + 1, count = page.len());
-        let mut linked: Vec<&str> = page.iter().filter_map(traceparent).collect();
+    async fn publish(&self, rows: Vec<Envelope>) -> PublishOutcome {
+        let span = tracing::info_span!("relay", first = self.cursor + 1, count = rows.len());
+        let mut linked: Vec<String> = rows.iter().take(LINKS_MAX).filter_map(Envelope::traceparent).collect();
         linked.dedup();
-        for trace in linked.into_iter().take(LINKS_MAX) {
-            tasuki_telemetry::link_to(&span, trace);
+        for trace in linked {
+            tasuki_telemetry::link_to(&span, &trace);
         }
-        let batch: Vec<OutMessage> = page.iter().map(message).collect();
+        let batch = pages(rows, self.page_bytes_max);
         self.publisher.publish_batch(&batch).instrument(span).await
     }
 
@@ -200,6 +199,11 @@ impl Feed {
         }
         match outcome.error {
             None => Ok(()),
+            Some(BusError::TooLarge { position }) if position > self.cursor + 1 => {
+                self.page_bytes_max /= 2;
+                tracing::warn!(page_bytes_max = self.page_bytes_max, "a page is too large for the broker");
+                Ok(())
+            }
             Some(BusError::TooLarge { position }) => {
                 tracing::error!(
                     position,
@@ -249,25 +253,24 @@ impl Feed {
         }
     }
 
-    /// Says how far the stream is behind the log whose next rows are `page`.
-    async fn behind(&self, page: &[Record]) -> Result<(), LogError> {
-        let Some(oldest) = page.first() else { return Ok(()) };
-        let head = if page.len() < self.options.batch_events_max {
-            self.cursor + page.len() as u64
+    /// Says how far the stream is behind the log whose next rows are `rows`.
+    async fn behind(&self, rows: &[Envelope]) -> Result<(), LogError> {
+        let Some(oldest) = rows.first() else { return Ok(()) };
+        let head = if rows.len() < self.options.batch_events_max {
+            self.cursor + rows.len() as u64
         } else {
             self.reader.head().await?.0
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let recorded = Duration::from_micros(oldest.recorded_at_us.try_into().unwrap_or(0));
-        tasuki_telemetry::metrics()
-            .relay_behind(head.saturating_sub(self.cursor), now.saturating_sub(recorded));
+        let recorded = oldest.recorded_at.and_then(|at| SystemTime::try_from(at).ok());
+        let age = recorded.and_then(|at| at.elapsed().ok()).unwrap_or_default();
+        tasuki_telemetry::metrics().relay_behind(head.saturating_sub(self.cursor), age);
         Ok(())
     }
 
     /// The same while nothing is fed; a log that cannot be read has nothing to say.
     async fn measure(&self) {
-        if let Ok(page) = self.reader.after(self.cursor, self.options.batch_events_max).await
-            && let Err(error) = self.behind(&page).await
+        if let Ok(rows) = self.reader.envelopes_after(self.cursor, self.options.batch_events_max).await
+            && let Err(error) = self.behind(&rows).await
         {
             tracing::debug!(%error, "not measured");
         }

@@ -12,12 +12,12 @@
 mod cursor;
 mod feed;
 mod leader;
-mod message;
+mod page;
 
 use std::time::Duration;
 
 use tasuki_bus::{Bus, LogStreamSettings, PublisherSettings};
-use tasuki_log::{Database, LogError, Reader};
+use tasuki_log::{Database, Reader};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,8 @@ pub struct RelayOptions {
     pub publisher: PublisherSettings,
     /// Events that are read and published together.
     pub batch_events_max: usize,
+    /// Bytes of envelopes in one message; a larger envelope still goes alone.
+    pub page_bytes_max: usize,
     /// The log is looked at this often even when nobody says that it has grown.
     pub poll: Duration,
     /// An idle relay asks the stream this often whether it still holds what it had acknowledged.
@@ -44,6 +46,7 @@ impl Default for RelayOptions {
             stream: LogStreamSettings::default(),
             publisher: PublisherSettings::default(),
             batch_events_max: 500,
+            page_bytes_max: 64 << 10,
             poll: Duration::from_millis(250),
             check: Duration::from_secs(5),
             standby: Duration::from_millis(500),
@@ -51,21 +54,13 @@ impl Default for RelayOptions {
     }
 }
 
-/// What ends a relay before it is cancelled: trying again cannot help, a person must look.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// The log holds a header that is none.
-    #[error(transparent)]
-    Log(LogError),
-}
-
 /// Relays until cancelled, as the leader or as a standby; outlives restarts of both servers.
 ///
 /// `wake` is [`tasuki_log::Writer::head`] of this process: a hint, as are the pings of the others. Dropping the
 /// future is as good as cancelling: what was in flight is published again by the next leader, under the same ids.
 ///
-/// Errors: [`RelayError::Log`] for a header that cannot be read. A message that the broker finds too large is left
-/// out with an error in the log; the projector fills that hole.
+/// It reads no header: one that cannot be read travels as it is, and stops the projector. An envelope that the broker
+/// finds too large is left out with an error in the log; the projector fills that hole.
 pub async fn run(
     database: Database,
     reader: Reader,
@@ -73,13 +68,13 @@ pub async fn run(
     wake: watch::Receiver<u64>,
     options: RelayOptions,
     cancel: CancellationToken,
-) -> Result<(), RelayError> {
+) {
     let relaying = leader::while_leading(&database, options.standby, || {
         feed::Feed::new(reader.clone(), bus.clone(), wake.clone(), options.clone()).run()
     });
     tokio::select! {
         biased;
-        () = cancel.cancelled() => Ok(()),
-        error = relaying => Err(error),
+        () = cancel.cancelled() => {}
+        never = relaying => match never {},
     }
 }

@@ -175,7 +175,8 @@ impl Node {
             self::role(&tasks, &failed, async move {
                 let Some(bus) = ending.run_until_cancelled(Bus::connect(&bus)).await else { return Ok(()) };
                 let options = tasuki_relay::RelayOptions::default();
-                Ok(tasuki_relay::run(database, reader, bus?, heads, options, ending).await?)
+                tasuki_relay::run(database, reader, bus?, heads, options, ending).await;
+                Ok(())
             });
         }
         if has(Role::Projector) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tasuki_bus::{
     Bus, BusOptions, Delivery, InMessage, LogConsumer, LogStream, LogStreamSettings, Operator, OutMessage,
-    Publisher, PublisherSettings, subjects,
+    Publisher, PublisherSettings,
 };
 use tasuki_standalone::{Nats, NatsOptions, Place};
 
@@ -76,25 +76,15 @@ pub(crate) fn publisher(bus: &Bus) -> Publisher {
     Publisher::new(bus.clone(), settings)
 }
 
-pub(crate) fn envelope(epoch: u64, position: u64) -> OutMessage {
-    OutMessage {
-        position,
-        epoch,
-        subject: subjects::log("case", "01939f3e-7a54-7cc0-8000-0123456789ab").unwrap(),
-        headers: vec![("traceparent".into(), traceparent(position))],
-        payload: Bytes::from(format!("envelope {epoch}.{position}")),
-    }
+pub(crate) fn page(epoch: u64, position: u64) -> OutMessage {
+    OutMessage { position, epoch, payload: Bytes::from(format!("page {epoch}.{position}")) }
 }
 
-pub(crate) fn envelopes(epoch: u64, positions: impl IntoIterator<Item = u64>) -> Vec<OutMessage> {
-    positions.into_iter().map(|position| envelope(epoch, position)).collect()
+pub(crate) fn pages(epoch: u64, positions: impl IntoIterator<Item = u64>) -> Vec<OutMessage> {
+    positions.into_iter().map(|position| page(epoch, position)).collect()
 }
 
-pub(crate) fn traceparent(position: u64) -> String {
-    format!("00-{position:032x}-00000000000000aa-01")
-}
-
-/// The next `count` envelopes; a loss in between fails the test.
+/// The next `count` pages; a loss in between fails the test.
 pub(crate) async fn take(consumer: &mut LogConsumer, count: usize) -> Vec<InMessage> {
     let mut messages = Vec::with_capacity(count);
     while messages.len() < count {

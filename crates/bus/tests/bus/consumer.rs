@@ -4,7 +4,7 @@ use tasuki_bus::{
     Delivery, LogConsumer, LogPoint, LogStream, LogStreamSettings, LostReason, STREAM_NAME, StartFrom,
 };
 
-use crate::common::{Server, envelope, envelopes, positions, publisher, take, traceparent, within};
+use crate::common::{Server, page, pages, positions, publisher, take, within};
 use crate::stream::{delete_stream, jetstream};
 
 fn after(position: u64) -> StartFrom {
@@ -12,26 +12,24 @@ fn after(position: u64) -> StartFrom {
 }
 
 #[tokio::test]
-async fn envelopes_arrive_whole_and_in_order() {
+async fn pages_arrive_whole_and_in_order() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 1..=2000)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=2000)).await;
     let mut consumer = LogConsumer::start(stream, StartFrom::Beginning);
     let received = take(&mut consumer, 2000).await;
     assert_eq!(positions(&received), (1..=2000).collect::<Vec<_>>());
     assert_eq!(received[41].point(), LogPoint::new(1, 42));
-    assert_eq!(received[41].payload, "envelope 1.42");
-    assert_eq!(received[41].traceparent, Some(traceparent(42)));
-    assert!(received[41].headers.contains(&("Nats-Msg-Id".into(), "1.42".into())));
+    assert_eq!(received[41].payload, "page 1.42");
 }
 
 #[tokio::test]
-async fn live_envelopes_follow_those_of_before() {
+async fn live_pages_follow_those_of_before() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
     let mut consumer = LogConsumer::start(stream, StartFrom::Beginning);
     for position in 1..=20 {
-        publisher(&bus).publish_batch(&[envelope(1, position)]).await;
+        publisher(&bus).publish_batch(&[page(1, position)]).await;
         assert_eq!(positions(&take(&mut consumer, 1).await), [position]);
     }
 }
@@ -40,13 +38,13 @@ async fn live_envelopes_follow_those_of_before() {
 async fn reading_starts_behind_any_place() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 101..=200)).await;
+    publisher(&bus).publish_batch(&pages(1, 101..=200)).await;
     for (start, first) in [(0, 101), (100, 101), (101, 102), (150, 151), (198, 199), (199, 200)] {
         let mut consumer = LogConsumer::start(stream.clone(), after(start));
         assert_eq!(positions(&take(&mut consumer, 1).await), [first], "behind {start}");
     }
     let mut consumer = LogConsumer::start(stream, after(200));
-    publisher(&bus).publish_batch(&[envelope(1, 201)]).await;
+    publisher(&bus).publish_batch(&[page(1, 201)]).await;
     assert_eq!(positions(&take(&mut consumer, 1).await), [201]);
 }
 
@@ -54,7 +52,7 @@ async fn reading_starts_behind_any_place() {
 async fn reading_starts_behind_a_place_among_deleted_messages() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 1..=100)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=100)).await;
     let handle = jetstream(&server).await.get_stream(STREAM_NAME).await.unwrap();
     for sequence in (1..=10).chain(40..=60) {
         handle.delete_message(sequence).await.unwrap();
@@ -69,8 +67,8 @@ async fn reading_starts_behind_a_place_among_deleted_messages() {
 async fn an_epoch_starts_behind_whatever_the_one_before_it_left() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 1..=10)).await;
-    publisher(&bus).publish_batch(&envelopes(2, 8..=12)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=10)).await;
+    publisher(&bus).publish_batch(&pages(2, 8..=12)).await;
     let mut consumer = LogConsumer::start(stream, StartFrom::After(LogPoint::new(2, 8)));
     let received = take(&mut consumer, 4).await;
     assert_eq!(received[0].point(), LogPoint::new(2, 9));
@@ -82,8 +80,8 @@ async fn holes_and_repeats_reach_the_caller_as_they_are() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
     let publisher = publisher(&bus);
-    publisher.publish_batch(&envelopes(1, [1, 2, 5, 6])).await;
-    publisher.publish_batch(&envelopes(1, [3, 4])).await;
+    publisher.publish_batch(&pages(1, [1, 2, 5, 6])).await;
+    publisher.publish_batch(&pages(1, [3, 4])).await;
     let mut consumer = LogConsumer::start(stream, StartFrom::Beginning);
     assert_eq!(positions(&take(&mut consumer, 6).await), [1, 2, 5, 6, 3, 4]);
 }
@@ -93,10 +91,10 @@ async fn a_message_that_is_not_ours_is_passed_over() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
     let raw = jetstream(&server).await;
-    publisher(&bus).publish_batch(&[envelope(1, 1)]).await;
+    publisher(&bus).publish_batch(&[page(1, 1)]).await;
     raw.publish("tasuki.log.case.x", "not ours".into()).await.unwrap().await.unwrap();
     assert_eq!(stream.state().await.unwrap().unwrap().last, None);
-    publisher(&bus).publish_batch(&[envelope(1, 2)]).await;
+    publisher(&bus).publish_batch(&[page(1, 2)]).await;
     let mut consumer = LogConsumer::start(stream.clone(), StartFrom::Beginning);
     assert_eq!(positions(&take(&mut consumer, 2).await), [1, 2]);
     let mut consumer = LogConsumer::start(stream, after(1));
@@ -107,7 +105,7 @@ async fn a_message_that_is_not_ours_is_passed_over() {
 async fn a_restarted_server_loses_nothing_and_reports_nothing() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 1..=100)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=100)).await;
     let mut consumer = LogConsumer::start(stream, StartFrom::Beginning);
     take(&mut consumer, 60).await;
     server.nats.stop().await.unwrap();
@@ -121,7 +119,7 @@ async fn a_restarted_server_loses_nothing_and_reports_nothing() {
 async fn a_wiped_server_is_reported_and_what_is_fed_again_arrives() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 1..=50)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=50)).await;
     let mut consumer = LogConsumer::start(stream.clone(), StartFrom::Beginning);
     take(&mut consumer, 50).await;
     server.wipe().await;
@@ -144,7 +142,7 @@ async fn a_wiped_server_is_reported_and_what_is_fed_again_arrives() {
 async fn a_wiped_server_that_was_fed_before_the_reader_looked_is_reported_too() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 1..=50)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=50)).await;
     let mut consumer = LogConsumer::start(stream.clone(), StartFrom::Beginning);
     take(&mut consumer, 50).await;
 
@@ -168,7 +166,7 @@ async fn a_wiped_server_that_was_fed_before_the_reader_looked_is_reported_too() 
 async fn a_stream_deleted_under_an_idle_reader_is_reported() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 1..=5)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=5)).await;
     let mut consumer = LogConsumer::start(stream, StartFrom::Beginning);
     take(&mut consumer, 5).await;
     delete_stream(&server).await;
@@ -187,7 +185,7 @@ async fn a_stream_deleted_under_an_idle_reader_is_reported() {
 async fn a_server_that_forgot_its_newest_messages_is_reported_as_cut_short() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
-    publisher(&bus).publish_batch(&envelopes(1, 1..=30)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=30)).await;
     server.nats.stop().await.unwrap();
     let copy = copy_dir(&server.nats.store_dir());
     server.nats.restart().await.unwrap();
@@ -229,7 +227,7 @@ async fn an_abandoned_wait_loses_nothing() {
     let server = Server::start().await;
     let (bus, stream) = server.stream().await;
     let mut consumer = LogConsumer::start(stream, StartFrom::Beginning);
-    publisher(&bus).publish_batch(&envelopes(1, 1..=300)).await;
+    publisher(&bus).publish_batch(&pages(1, 1..=300)).await;
     let mut received = Vec::new();
     while received.len() < 300 {
         // Polled once and dropped, as `select!` does.
@@ -250,7 +248,7 @@ async fn publish_until_stored(server: &Server, epoch: u64, first: u64, last: u64
     let mut next = first;
     within("publishing", async {
         while next <= last {
-            let outcome = publisher.publish_batch(&envelopes(epoch, next..=last)).await;
+            let outcome = publisher.publish_batch(&pages(epoch, next..=last)).await;
             next = outcome.acked_through.map_or(next, |through| through + 1);
             if let Some(error) = outcome.error
                 && stream.repair(&error).await == Ok(true)

@@ -79,7 +79,7 @@ async fn every_other_subscription_of_a_post_meets_the_servers_permission_violati
         "tasuki.feed.>".into(),
         format!("tasuki.feed.{AGENCY}.{POST}.>"),
         "tasuki.log.>".into(),
-        subjects::log("case", POST).unwrap(),
+        subjects::LOG_PAGE.into(),
         "tasuki.ping.log".into(),
         "_INBOX.>".into(),
         "_INBOX.someone.else".into(),
@@ -112,7 +112,7 @@ async fn every_publish_of_a_post_meets_the_servers_permission_violation() {
     let forbidden = [
         subjects::feed(AGENCY, POST).unwrap(),
         subjects::feed(AGENCY, OTHER_POST).unwrap(),
-        subjects::log("case", POST).unwrap(),
+        subjects::LOG_PAGE.into(),
         "tasuki.ping.views".into(),
         format!("_INBOX_{POST}.self"),
         "_INBOX.someone.else".into(),

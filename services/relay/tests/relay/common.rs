@@ -3,15 +3,16 @@
 use std::future::Future;
 use std::time::Duration;
 
+use prost::Message as _;
 use tasuki_bus::{
     Bus, BusOptions, Delivery, InMessage, LogConsumer, LogPoint, LogStream, LogStreamSettings,
     PublisherSettings, StartFrom,
 };
 use tasuki_contract::Event;
 use tasuki_contract::directory::v1::AgencyRegistered;
-use tasuki_contract::event::v1::{Header, StreamKind};
+use tasuki_contract::event::v1::{Envelope, Header, Page, StreamKind};
 use tasuki_log::{Append, Database, Keyring, NewEvent, Reader, Sealer, Writer, WriterOptions, migrate};
-use tasuki_relay::{RelayError, RelayOptions, run};
+use tasuki_relay::{RelayOptions, run};
 use tasuki_standalone::{Stack, StackOptions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -33,7 +34,7 @@ pub(crate) struct World {
 
 pub(crate) struct Relay {
     pub(crate) cancel: CancellationToken,
-    pub(crate) task: JoinHandle<Result<(), RelayError>>,
+    pub(crate) task: JoinHandle<()>,
 }
 
 /// Bounds under which a broken broker is noticed soon.
@@ -41,6 +42,7 @@ pub(crate) fn quick() -> RelayOptions {
     RelayOptions {
         publisher: PublisherSettings { ack_timeout: Duration::from_secs(1), ..Default::default() },
         batch_events_max: 50,
+        page_bytes_max: 4_000, // several pages of a batch
         check: Duration::from_millis(300),
         standby: Duration::from_millis(50),
         ..RelayOptions::default()
@@ -156,7 +158,7 @@ pub(crate) fn command(header: Header) -> Append {
     }
 }
 
-/// The next envelopes until the one at `position`; a loss in between fails the test.
+/// The pages until the one that ends at `position`; a loss in between fails the test.
 pub(crate) async fn take_to(consumer: &mut LogConsumer, position: u64) -> Vec<InMessage> {
     let mut messages: Vec<InMessage> = Vec::new();
     while messages.last().is_none_or(|last| last.position != position) {
@@ -168,8 +170,20 @@ pub(crate) async fn take_to(consumer: &mut LogConsumer, position: u64) -> Vec<In
     messages
 }
 
+/// The envelopes of the pages, without what a page repeats of an earlier one.
+pub(crate) fn envelopes(messages: &[InMessage]) -> Vec<Envelope> {
+    let mut all: Vec<Envelope> = Vec::new();
+    for message in messages {
+        let page = Page::decode(message.payload.as_ref()).unwrap().envelopes;
+        assert_eq!(page.last().map(|e| (e.epoch, e.position)), Some((message.epoch, message.position)));
+        let seen = all.last().map(|e| (e.epoch, e.position)).unwrap_or_default();
+        all.extend(page.into_iter().filter(|e| (e.epoch, e.position) > seen));
+    }
+    all
+}
+
 pub(crate) fn points(messages: &[InMessage]) -> Vec<LogPoint> {
-    messages.iter().map(InMessage::point).collect()
+    envelopes(messages).iter().map(|e| LogPoint::new(e.epoch, e.position)).collect()
 }
 
 pub(crate) fn of_epoch(epoch: u64, positions: impl IntoIterator<Item = u64>) -> Vec<LogPoint> {

@@ -26,7 +26,6 @@ async fn when_the_leader_is_killed_the_standby_goes_on() {
     assert_eq!(second.lines().count(), 1);
     world.relayed(600).await;
     assert_eq!(points(&take_to(&mut world.consumer().await, 600).await), of_epoch(1, 1..=600));
-    assert_eq!(world.stream().await.state().await.unwrap().unwrap().last_sequence, 600);
     assert!(!standby.task.is_finished());
 }
 
@@ -52,7 +51,7 @@ async fn a_leader_without_its_session_makes_way_and_stands_by() {
     for relay in relays {
         assert!(!relay.task.is_finished());
         relay.cancel.cancel();
-        within("the relay to end", relay.task).await.unwrap().unwrap();
+        within("the relay to end", relay.task).await.unwrap();
     }
     until("the lock to be free", || async { world.leaders().await.is_empty().then_some(()) }).await;
 }
@@ -64,7 +63,7 @@ async fn a_cancelled_standby_ends_and_the_leader_does_not_notice() {
     let pid = world.led().await;
     let standby = world.relay().await;
     standby.cancel.cancel();
-    within("the standby to end", standby.task).await.unwrap().unwrap();
+    within("the standby to end", standby.task).await.unwrap();
     world.append(5).await;
     world.relayed(5).await;
     assert_eq!(world.leaders().await, pid);

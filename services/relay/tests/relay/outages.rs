@@ -2,7 +2,7 @@
 
 use tasuki_bus::{BusError, Delivery, LostReason};
 
-use crate::common::{World, of_epoch, points, take_to, until, within};
+use crate::common::{World, envelopes, of_epoch, points, take_to, until, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_broker_gets_everything_again() {
@@ -29,7 +29,8 @@ async fn a_wiped_broker_gets_everything_again() {
             // It looked while the stream was being fed: repeats, as the projector drops them.
             Delivery::Message(message) if message.position <= last => assert!(told),
             Delivery::Message(message) => {
-                assert!(told && message.position == last + 1, "{} after {last}", message.position);
+                let first = envelopes(std::slice::from_ref(&message))[0].position;
+                assert!(told && first <= last + 1, "{first} after {last}");
                 last = message.position;
             }
         }
@@ -96,7 +97,6 @@ async fn a_broker_that_is_killed_and_comes_back_has_everything_once_and_in_order
     world.relayed(expected).await;
     let messages = take_to(&mut world.consumer().await, expected).await;
     assert_eq!(points(&messages), of_epoch(1, 1..=expected));
-    assert_eq!(world.stream().await.state().await.unwrap().unwrap().last_sequence, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,7 +116,7 @@ async fn a_relay_that_starts_before_the_broker_feeds_it_when_it_comes() {
     world.stack.nats.kill().await.unwrap();
     world.append(10).await;
     cancel.cancel();
-    within("the relay to end", relay).await.unwrap().unwrap();
+    within("the relay to end", relay).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
