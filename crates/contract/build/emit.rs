@@ -26,14 +26,15 @@ fn events(model: &Model, out: &mut String) {
         let classes: Vec<String> = e.classes.iter().map(|c| class(*c)).collect();
         let _ = writeln!(
             w,
-            "    EventRule {{ type_name: {:?}, class: {}, schema: {}, ja: {:?}, en: {:?}, classes: &[{}], has_facts: {} }},",
+            "    EventRule {{ type_name: {:?}, class: {}, schema: {}, ja: {:?}, en: {:?}, classes: &[{}], has_facts: {}, has_passages: {} }},",
             e.full_name,
             class(e.class),
             e.schema,
             e.ja,
             e.en,
             classes.join(", "),
-            e.has_facts
+            e.has_facts,
+            e.has_passages
         );
     }
     w.push_str("];\n\nimpl Event {\n");

@@ -54,6 +54,8 @@ pub struct Event {
     pub classes: BTreeSet<i32>,
     /// Whether it can hold facts, whose classes come from their keys.
     pub has_facts: bool,
+    /// A passage in it names its own class, so that any class may stand in it.
+    pub has_passages: bool,
 }
 
 pub struct Model {
@@ -191,9 +193,9 @@ fn event(
     messages: &BTreeMap<String, Message>,
     problems: &mut Vec<String>,
 ) -> Event {
-    let mut classes = BTreeSet::new();
-    let mut has_facts = false;
-    reach(message.full_name(), messages, &mut classes, &mut has_facts);
+    let mut reached = Reached::default();
+    reached.follow(message.full_name(), messages);
+    let Reached { classes, has_facts, has_passages } = reached;
     let text = |name: &str| match options.get_field_by_name(name).as_deref() {
         Some(Value::String(s)) => s.clone(),
         _ => String::new(),
@@ -214,6 +216,7 @@ fn event(
         en: text("en"),
         classes,
         has_facts,
+        has_passages,
     };
     if event.class == 0 || event.schema == 0 || event.ja.is_empty() || event.en.is_empty() {
         problems.push(format!("{}: an event needs data_class, schema and both labels", event.full_name));
@@ -221,22 +224,28 @@ fn event(
     event
 }
 
-fn reach(
-    name: &str,
-    messages: &BTreeMap<String, Message>,
-    classes: &mut BTreeSet<i32>,
-    has_facts: &mut bool,
-) {
-    if name == FACT {
-        *has_facts = true;
-        return;
-    }
-    for field in &messages[name].fields {
-        if field.class > NOT_PERSONAL && field.class < BY_CONTENT {
-            classes.insert(field.class);
+/// What stands anywhere in a message.
+#[derive(Default)]
+struct Reached {
+    classes: BTreeSet<i32>,
+    has_facts: bool,
+    has_passages: bool,
+}
+
+impl Reached {
+    fn follow(&mut self, name: &str, messages: &BTreeMap<String, Message>) {
+        if name == FACT {
+            self.has_facts = true;
+            return;
         }
-        if let Shape::Message(Some(inner)) | Shape::Messages(inner) = &field.shape {
-            reach(inner, messages, classes, has_facts);
+        for field in &messages[name].fields {
+            if field.class > NOT_PERSONAL && field.class < BY_CONTENT {
+                self.classes.insert(field.class);
+            }
+            self.has_passages |= field.class == BY_FIELD;
+            if let Shape::Message(Some(inner)) | Shape::Messages(inner) = &field.shape {
+                self.follow(inner, messages);
+            }
         }
     }
 }

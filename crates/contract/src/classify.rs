@@ -34,6 +34,8 @@ pub struct EventRule {
     pub classes: &'static [DataClass],
     /// Whether it can hold facts.
     pub has_facts: bool,
+    /// Whether a passage in it names its own class, so that any class may stand in it.
+    pub has_passages: bool,
 }
 
 /// Decides what stays of a message.
@@ -52,8 +54,8 @@ pub trait Lens {
 pub trait Sink {
     /// A personal field of this rule is present.
     fn field(&mut self, rule: FieldRule);
-    /// A fact of this key is present.
-    fn fact(&mut self, key: &str);
+    /// A fact is present.
+    fn fact(&mut self, fact: &Fact);
 }
 
 /// A message whose fields have classes.
@@ -62,6 +64,22 @@ pub trait Classified {
     fn retain(&mut self, lens: &dyn Lens) -> bool;
     /// Tells the sink of every personal field that is present.
     fn visit(&self, sink: &mut dyn Sink);
+}
+
+impl Event {
+    /// The facts about the child in it, wherever they stand.
+    pub fn facts(&self) -> Vec<Fact> {
+        struct Facts(Vec<Fact>);
+        impl Sink for Facts {
+            fn field(&mut self, _: FieldRule) {}
+            fn fact(&mut self, fact: &Fact) {
+                self.0.push(fact.clone());
+            }
+        }
+        let mut facts = Facts(Vec::new());
+        self.visit(&mut facts);
+        facts.0
+    }
 }
 
 /// Why a stored event cannot be read.
@@ -161,6 +179,6 @@ impl Classified for Fact {
         lens.fact(self)
     }
     fn visit(&self, sink: &mut dyn Sink) {
-        sink.fact(&self.key);
+        sink.fact(self);
     }
 }

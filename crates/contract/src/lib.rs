@@ -5,12 +5,12 @@
 //! and what must be sealed, and how it is reduced for a viewer. No IO here, no policy: a [`Lens`] brings the policy.
 
 pub mod classify;
-mod envelope;
+mod header;
 
 pub use classify::{
     Classified, DecodeEventError, Event, EventRule, FieldRule, Lens, Open, Part, RULES, Sink,
 };
-pub use envelope::traceparent;
+pub use header::{readable, traceparent};
 pub use privacy::v1::{DataClass, SealedPart};
 
 /// The encoded file descriptors of the whole contract, with options and comments.

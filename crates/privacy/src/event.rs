@@ -16,10 +16,6 @@ use crate::fact;
 /// Events that put a question before a post. Who no longer stands in the circle keeps its own answer of them only.
 const ASKING: [DataClass; 2] = [DataClass::ReferralState, DataClass::Handoff];
 
-/// Event types with passages that name their own class, so that any class may stand in them.
-pub(crate) const WITH_PASSAGES: [&str; 2] =
-    ["tasuki.minutes.v1.CaseMinutesDrafted", "tasuki.minutes.v1.MinutesDrafted"];
-
 /// What a viewer may read of events of one class.
 #[derive(Clone, Debug)]
 pub struct EventAccess<'a> {
@@ -71,9 +67,8 @@ impl<'a> EventAccess<'a> {
     /// Shape: in the order of the contract, each once. The answer depends on viewer, circle, day, and on who
     /// recorded the event and is party to it; never on its content.
     pub fn withheld_classes(&self, rule: &EventRule) -> Vec<DataClass> {
-        let any = WITH_PASSAGES.contains(&rule.type_name);
         let withheld = |class: &DataClass| {
-            let held = any || rule.class == *class || rule.classes.contains(class);
+            let held = rule.has_passages || rule.class == *class || rule.classes.contains(class);
             if held && self.class_level(*class) < Level::Full {
                 return true;
             }

@@ -3,22 +3,15 @@
 //! A type or schema number that this binary does not know may mean anything, a change of the circle included, so it
 //! is an error here and never passed over.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 use prost::Message as _;
 use tasuki_contract::directory::v1::{AgencyRegistered, PostCreated};
-use tasuki_contract::event::v1::{DutyKind, Effects, Envelope, Header, ItemKind, Relation};
-use tasuki_contract::{DataClass, RULES};
+use tasuki_contract::event::v1::{Effects, Envelope, Header};
+use tasuki_contract::{DataClass, readable};
 use tasuki_domain::ids::{AgencyId, CaseId, PostId};
 use tasuki_privacy::PERSONAL;
 use uuid::Uuid;
 
 use crate::error::ViewError;
-
-/// Schema numbers by type name.
-static SCHEMAS: LazyLock<HashMap<&'static str, u32>> =
-    LazyLock::new(|| RULES.iter().map(|rule| (rule.type_name, rule.schema)).collect());
 
 const TOKYO_OFFSET_US: i64 = 9 * 3_600_000_000;
 const DAY_US: i64 = 86_400_000_000;
@@ -60,11 +53,8 @@ impl Entry {
     ) -> Result<Self, ViewError> {
         let unreadable = |why| ViewError::Unreadable { position, why };
         let header = Header::decode(header).map_err(|_| unreadable("no header"))?;
-        let known = SCHEMAS.get(header.r#type.as_str()).ok_or(unreadable("unknown event type"))?;
-        if header.schema > *known {
-            return Err(unreadable("schema newer than this binary"));
-        }
-        let class = DataClass::try_from(header.data_class).map_err(|_| unreadable("unknown data class"))?;
+        readable(&header).map_err(unreadable)?;
+        let class = header.data_class();
         let directory = directory(&header).map_err(|()| unreadable("unreadable open payload"))?;
         let mut cases: Vec<CaseId> = Vec::with_capacity(header.case_ids.len());
         for case in header.case_ids.iter().map(|id| CaseId::trusted(id)) {
@@ -73,9 +63,6 @@ impl Entry {
             }
         }
         let effects = header.effects.unwrap_or_default();
-        if !known_codes(&effects) {
-            return Err(unreadable("unknown code in effects"));
-        }
         let class = PERSONAL.contains(&class).then_some(class);
         let event_id = Uuid::try_parse(&header.event_id).map_err(|_| unreadable("event id is no uuid"))?;
         Ok(Self { position, epoch, recorded_at_us, event_id, cases, class, effects, directory })
@@ -130,15 +117,11 @@ fn directory(header: &Header) -> Result<Option<DirectoryNews>, ()> {
     })
 }
 
-fn known_codes(effects: &Effects) -> bool {
-    effects.circle.iter().all(|c| Relation::try_from(c.relation).is_ok())
-        && effects.duties.iter().all(|d| DutyKind::try_from(d.kind).is_ok())
-        && effects.items.iter().all(|i| ItemKind::try_from(i.kind).is_ok())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tasuki_contract::RULES;
+
     use super::*;
 
     fn header(r#type: &str, schema: u32) -> Vec<u8> {

@@ -4,7 +4,7 @@
 //! it is not the echo of the command's own first try.
 
 use jiff::Timestamp;
-use tasuki_contract::common::v1::{CommandContext, Receipt};
+use tasuki_contract::common::v1::{CommandContext, Fact, Receipt};
 use tasuki_contract::event::v1::Header;
 use tasuki_contract::{Classified, DataClass, FieldRule, Sink};
 use tasuki_domain::case::CaseState;
@@ -379,8 +379,10 @@ impl Sink for Classes {
     fn field(&mut self, rule: FieldRule) {
         self.0.insert(rule.class);
     }
-    fn fact(&mut self, key: &str) {
-        if let Some(class) = dictionary::field(key).and_then(|f| DataClass::from_str_name(f.class.name())) {
+    fn fact(&mut self, fact: &Fact) {
+        if let Some(class) =
+            dictionary::field(&fact.key).and_then(|f| DataClass::from_str_name(f.class.name()))
+        {
             self.0.insert(class);
         }
     }

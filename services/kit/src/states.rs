@@ -100,10 +100,12 @@ impl<S: Folded> States<S> {
 
 /// A row of the log as the domain folds it: without what is sealed.
 ///
-/// Errors: [`LogError::UnreadableHeader`] when the type is newer than this binary, which then refuses commands on
-/// the stream.
+/// Errors: [`LogError::UnreadableHeader`] when the header is newer than this binary, which then refuses commands on
+/// the stream, and reads of it: what it does not understand may close a door.
 pub fn recorded(record: &Record) -> Result<Recorded, LogError> {
-    let event = record.open_event().map_err(|_| LogError::UnreadableHeader { position: record.position })?;
+    let unreadable = || LogError::UnreadableHeader { position: record.position };
+    tasuki_contract::readable(&record.header).map_err(|_| unreadable())?;
+    let event = record.open_event().map_err(|_| unreadable())?;
     let recorded_at = Timestamp::from_microsecond(record.recorded_at_us).unwrap_or_default();
     Ok(Recorded { header: record.header.clone(), event, recorded_at })
 }

@@ -1,7 +1,7 @@
 //! One leader among all processes on a database: a session advisory lock on a connection of its own.
 //!
 //! The lock goes with its session, so a killed leader is followed as soon as PostgreSQL notices. A leader that has
-//! lost its session without knowing is harmless here (same message ids), and learns of it within
+//! lost its session without knowing is harmless (what it publishes is a repeat or a part of one), and learns of it within
 //! [`HEALTH_EVERY`] + [`HEALTH_LIMIT`]. It never waits inside `pg_advisory_lock`: a waiting statement keeps a
 //! snapshot open, and one open snapshot slows every append down.
 

@@ -7,7 +7,7 @@
 //!
 //! It never decides what is true, never writes to the log, never looks into a sealed part, and never lets a consumer
 //! wait for it: the projector fills a hole from the log. Envelopes come from `crates/log`, go out through
-//! `crates/bus`; a stale leader's publishes are harmless, since their message ids are those of the new leader's.
+//! `crates/bus`; a stale leader's publishes are harmless, since the projector drops repeats and fills holes.
 
 mod cursor;
 mod feed;

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use tasuki_contract::common::v1::Fact;
 use tasuki_contract::timeline::v1::{GetCaseCardResponse, KnownFact};
 use tasuki_contract::{DataClass, Event, Lens as _};
 use tasuki_domain::dictionary;
@@ -16,13 +15,6 @@ use tasuki_privacy::{Access, Level};
 use uuid::Uuid;
 
 use crate::redact;
-
-/// Event types that bring facts about a child.
-const WITH_FACTS: [&str; 3] = [
-    "tasuki.cases.v1.CaseOpened",
-    "tasuki.intake.v1.ConsultationReceived",
-    "tasuki.intake.v1.ReferralSubmitted",
-];
 
 /// A card, with what goes on record for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +28,7 @@ pub(crate) struct Card {
 
 /// Whether the event of this record can bring facts.
 pub(crate) fn has_facts(record: &Record) -> bool {
-    WITH_FACTS.contains(&record.header.r#type.as_str())
+    tasuki_contract::readable(&record.header).is_ok_and(|rule| rule.has_facts)
 }
 
 /// The card, without its etag.
@@ -51,8 +43,8 @@ pub(crate) fn card(
     let mut known: BTreeMap<usize, (KnownFact, Uuid)> = BTreeMap::new();
     for (record, event) in events {
         let lens = access.event_of(&record.header);
-        for fact in facts_of(event) {
-            let (Some(place), mut fact) = (place_of(&fact.key), fact.clone()) else { continue };
+        for mut fact in event.facts() {
+            let Some(place) = place_of(&fact.key) else { continue };
             let level = lens.fact_level(&fact.key);
             if !lens.fact(&mut fact) {
                 continue;
@@ -87,15 +79,6 @@ pub(crate) fn card(
             withheld_keys: access.withheld_keys().into_iter().map(str::to_owned).collect(),
             etag: String::new(),
         },
-    }
-}
-
-fn facts_of(event: &Event) -> &[Fact] {
-    match event {
-        Event::CaseOpened(e) => &e.facts,
-        Event::ConsultationReceived(e) => &e.facts,
-        Event::ReferralSubmitted(e) => &e.facts,
-        _ => &[],
     }
 }
 

@@ -5,7 +5,7 @@
 
 use prost_types::Any;
 use tasuki_contract::timeline::v1::{Level as PbLevel, TimelineItem};
-use tasuki_contract::{Classified as _, Event, EventRule, FieldRule, Sink};
+use tasuki_contract::{Event, EventRule};
 use tasuki_domain::ids::CaseId;
 use tasuki_log::Record;
 use tasuki_log::read::timestamp;
@@ -44,9 +44,11 @@ pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access:
         return Disclosure { item: nothing(row), fact_keys: Vec::new() };
     };
     let event = event.and_then(|event| lens.redact(event));
-    let mut facts = Facts::default();
-    if let Some(event) = &event {
-        event.visit(&mut facts);
+    let mut fact_keys: Vec<String> = Vec::new();
+    for fact in event.iter().flat_map(Event::facts) {
+        if !fact_keys.contains(&fact.key) {
+            fact_keys.push(fact.key);
+        }
     }
     let shown = if event.is_some() { lens.level() } else { Level::Existence };
     let item = TimelineItem {
@@ -64,7 +66,7 @@ pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access:
         history: row.history,
         traceparent: header.traceparent.clone(),
     };
-    Disclosure { item, fact_keys: facts.0 }
+    Disclosure { item, fact_keys }
 }
 
 /// A level as the contract spells it.
@@ -106,19 +108,6 @@ fn withheld(lens: &EventAccess<'_>, rule: &EventRule, content: bool) -> Vec<i32>
 
 fn any(event: &Event) -> Any {
     Any { type_url: format!("type.googleapis.com/{}", event.rule().type_name), value: event.encode_to_vec() }
-}
-
-/// Collects the keys of facts.
-#[derive(Default)]
-struct Facts(Vec<String>);
-
-impl Sink for Facts {
-    fn field(&mut self, _: FieldRule) {}
-    fn fact(&mut self, key: &str) {
-        if !self.0.iter().any(|k| k == key) {
-            self.0.push(key.to_owned());
-        }
-    }
 }
 
 #[cfg(test)]
