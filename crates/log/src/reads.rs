@@ -2,7 +2,8 @@
 //!
 //! A record is committed before the answer leaves. In the same transaction the disclosure epochs of its cases are
 //! held `FOR SHARE` and compared with those that the policy was evaluated against; an append that ends a disclosure
-//! updates the same rows, so nothing evaluated before it is served after it. Records share transactions.
+//! updates the same rows, so nothing evaluated before it is served after it. Records share transactions, each of
+//! which is one statement: PostgreSQL is asked once for all reads that have come together.
 
 use std::time::Duration;
 
@@ -122,20 +123,20 @@ async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
 /// Commits over a lost connection once more; a record that was written twice does no harm.
 async fn commit(
     database: &Database,
-    connection: &mut Option<(Client, Statements)>,
+    connection: &mut Option<(Client, Statement)>,
     entries: &[ReadEntry],
 ) -> Result<Vec<ReadOutcome>, LogError> {
     for last_try in [false, true] {
         if connection.as_ref().is_none_or(|(client, _)| client.is_closed()) {
             let client = database.connect_durable().await?;
-            let statements = Statements::prepare(&client).await?;
-            *connection = Some((client, statements));
+            let statement = client.prepare(&record_sql()).await?;
+            *connection = Some((client, statement));
         }
-        let Some((client, statements)) = connection.as_ref() else { break };
-        match transact(client, statements, entries).await {
+        let Some((client, statement)) = connection.as_ref() else { break };
+        match record_all(client, statement, entries).await {
             Ok(outcomes) => return Ok(outcomes),
             Err(error) => {
-                if !client.is_closed() && client.batch_execute("ROLLBACK").await.is_ok() {
+                if !client.is_closed() && client.batch_execute("").await.is_ok() {
                     return Err(error);
                 }
                 *connection = None;
@@ -149,84 +150,107 @@ async fn commit(
     Err(LogError::Unavailable)
 }
 
-struct Statements {
-    durability: Statement,
-    hold: Statement,
-    insert: Statement,
+/// One statement, which is a transaction of its own: it holds the epochs of all cases in the order of their ids, and
+/// writes those entries of which every case is as it was evaluated.
+///
+/// Shape: `$1` the cases to hold; `$2` to `$4` entry (from 1), case and epoch of what was evaluated; `$3`, `$5`, `$6`
+/// and `$7` the lists of all entries one after the other, and in `$14` to `$17` how long they are before each entry
+/// and after the last; `$8` to `$13` a value for each entry. The row that it gives: [`DURABILITY`], stale entries.
+fn record_sql() -> String {
+    let list = |lists: &str, ends: &str| {
+        format!("({lists})[({ends}::int4[])[e.entry::int4] + 1:({ends}::int4[])[e.entry::int4 + 1]]")
+    };
+    format!(
+        "WITH held AS MATERIALIZED ( \
+             SELECT case_id, epoch FROM log.disclosures WHERE case_id = ANY($1) ORDER BY case_id FOR SHARE \
+         ), stale AS MATERIALIZED ( \
+             SELECT DISTINCT c.entry FROM unnest($2::int8[], $3::uuid[], $4::int8[]) AS c(entry, case_id, epoch) \
+             LEFT JOIN held USING (case_id) WHERE c.epoch <> coalesce(held.epoch, 0) \
+         ), written AS ( \
+             INSERT INTO log.reads (read_id, read_at, agency_id, post_id, purpose, method, case_ids, event_ids, \
+                                    fact_keys, grant_ids, policy_version) \
+             SELECT e.id, clock_timestamp(), e.agency, e.post, e.purpose, e.method, {cases}, {events}, {keys}, \
+                    {grants}, e.policy \
+             FROM unnest($8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::int4[]) \
+                  WITH ORDINALITY AS e(id, agency, post, purpose, method, policy, entry) \
+             WHERE NOT EXISTS (SELECT FROM stale WHERE stale.entry = e.entry) \
+         ) \
+         SELECT {DURABILITY}, ARRAY(SELECT entry FROM stale)",
+        cases = list("$3", "$14"),
+        events = list("$5::uuid[]", "$15"),
+        keys = list("$6::text[]", "$16"),
+        grants = list("$7::uuid[]", "$17"),
+    )
 }
 
-impl Statements {
-    async fn prepare(client: &Client) -> Result<Self, LogError> {
-        Ok(Self {
-            durability: client.prepare(&format!("SELECT {DURABILITY}")).await?,
-            hold: client
-                .prepare(
-                    "SELECT case_id, epoch FROM log.disclosures WHERE case_id = ANY($1) \
-                     ORDER BY case_id FOR SHARE",
-                )
-                .await?,
-            insert: client
-                .prepare(
-                    "INSERT INTO log.reads \
-                     VALUES ($1, clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                )
-                .await?,
-        })
+/// The lists of all entries one after the other.
+struct Lists<T> {
+    all: Vec<T>,
+    /// How long it is before each entry, and after the last.
+    ends: Vec<i32>,
+}
+
+impl<T> Lists<T> {
+    fn of<L: IntoIterator<Item = T>>(lists: impl Iterator<Item = L>) -> Self {
+        let mut these = Self { all: Vec::new(), ends: vec![0] };
+        for list in lists {
+            these.all.extend(list);
+            these.ends.push(these.all.len() as i32);
+        }
+        these
     }
 }
 
-async fn transact(
+async fn record_all(
     client: &Client,
-    statements: &Statements,
+    statement: &Statement,
     entries: &[ReadEntry],
 ) -> Result<Vec<ReadOutcome>, LogError> {
-    let mut cases: Vec<Uuid> = entries.iter().flat_map(|e| e.cases.iter().map(|c| c.0)).collect();
-    cases.sort_unstable();
-    cases.dedup();
-    let want: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&cases];
-    let (begin, durability, held) = futures::join!(
-        client.batch_execute("BEGIN"),
-        client.query_one(&statements.durability, &[]),
-        client.query(&statements.hold, &want),
-    );
-    begin?;
-    durable(&durability?, 0)?;
-    let now: std::collections::HashMap<Uuid, u64> =
-        held?.iter().map(|r| (r.get(0), r.get::<_, i64>(1) as u64)).collect();
-    let outcomes: Vec<ReadOutcome> = entries
-        .iter()
-        .map(|e| {
-            let current = e.cases.iter().all(|(case, epoch)| now.get(case).copied().unwrap_or(0) == *epoch);
-            if current { ReadOutcome::Recorded } else { ReadOutcome::Stale }
-        })
-        .collect();
-    let inserts =
-        entries.iter().zip(&outcomes).filter(|(_, o)| **o == ReadOutcome::Recorded).map(|(e, _)| async {
-            let id = Uuid::now_v7();
-            let cases: Vec<Uuid> = e.cases.iter().map(|c| c.0).collect();
-            client
-                .execute(
-                    &statements.insert,
-                    &[
-                        &id,
-                        &e.agency,
-                        &e.post,
-                        &e.purpose,
-                        &e.method,
-                        &cases,
-                        &e.events,
-                        &e.fact_keys,
-                        &e.grants,
-                        &e.policy_version,
-                    ],
-                )
-                .await
-        });
-    let (written, commit) =
-        futures::join!(futures::future::join_all(inserts), client.batch_execute("COMMIT"));
-    for result in written {
-        result?;
+    let cases = Lists::of(entries.iter().map(|e| e.cases.iter().map(|c| c.0)));
+    let events = Lists::of(entries.iter().map(|e| e.events.iter()));
+    let keys = Lists::of(entries.iter().map(|e| e.fact_keys.iter()));
+    let grants = Lists::of(entries.iter().map(|e| e.grants.iter()));
+    let numbered = entries.iter().zip(1_i64..);
+    let case_entries: Vec<i64> = numbered.flat_map(|(e, n)| e.cases.iter().map(move |_| n)).collect();
+    let epochs: Vec<i64> = entries.iter().flat_map(|e| e.cases.iter().map(|c| c.1 as i64)).collect();
+    let mut to_hold = cases.all.clone();
+    to_hold.sort_unstable();
+    to_hold.dedup();
+    let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
+    let agencies: Vec<Uuid> = entries.iter().map(|e| e.agency).collect();
+    let posts: Vec<Uuid> = entries.iter().map(|e| e.post).collect();
+    let purposes: Vec<&str> = entries.iter().map(|e| e.purpose.as_str()).collect();
+    let methods: Vec<&str> = entries.iter().map(|e| e.method).collect();
+    let policies: Vec<i32> = entries.iter().map(|e| e.policy_version).collect();
+    let row = client
+        .query_one(
+            statement,
+            &[
+                &to_hold,
+                &case_entries,
+                &cases.all,
+                &epochs,
+                &events.all,
+                &keys.all,
+                &grants.all,
+                &ids,
+                &agencies,
+                &posts,
+                &purposes,
+                &methods,
+                &policies,
+                &cases.ends,
+                &events.ends,
+                &keys.ends,
+                &grants.ends,
+            ],
+        )
+        .await?;
+    // What a connection that does not promise durability has committed is served to nobody.
+    durable(&row, 0)?;
+    let mut outcomes = vec![ReadOutcome::Recorded; entries.len()];
+    for entry in row.get::<_, Vec<i64>>(2) {
+        outcomes[entry as usize - 1] = ReadOutcome::Stale;
     }
-    commit?;
     Ok(outcomes)
 }

@@ -1,5 +1,6 @@
 //! What every gRPC service shares: who calls ([`Context`]), how a command runs ([`command`]), how states are loaded
-//! ([`states`]), and how refusals and faults become a status ([`errors`]).
+//! ([`states`]), how refusals and faults become a status ([`errors`]), and who is woken when the views have moved
+//! ([`ViewSignals`]).
 //!
 //! The only place where domain words turn into `tonic::Status`. It decides nothing.
 
@@ -9,7 +10,9 @@ mod directory;
 pub mod errors;
 pub mod page;
 mod platform;
+mod signals;
 pub mod states;
 
 pub use context::{Context, PURPOSES};
 pub use platform::{Platform, PlatformOptions};
+pub use signals::{Listener, Reach, ViewSignals};

@@ -16,7 +16,7 @@ use tasuki_contract::intake::v1::consultation_service_server::ConsultationServic
 use tasuki_contract::intake::v1::referral_service_server::ReferralServiceServer;
 use tasuki_contract::minutes::v1::minutes_service_server::MinutesServiceServer;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineServiceServer;
-use tasuki_kit::{Platform, PlatformOptions};
+use tasuki_kit::{Platform, PlatformOptions, ViewSignals};
 use tasuki_log::{Database, Keyring, Reader, WriterOptions, migrate};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -128,9 +128,8 @@ impl Node {
 
         let bus_options = BusOptions::service(&options.nats_url, options.nats_creds.clone(), "tasuki");
         let (log_head, log_heads) = watch::channel(0_u64);
-        let (view_head, view_heads) = watch::channel(0_u64);
         let log_head = Arc::new(log_head);
-        let view_head = Arc::new(view_head);
+        let signals = ViewSignals::default();
 
         let mut address = None;
         if serves {
@@ -146,7 +145,7 @@ impl Node {
             tasks.spawn(announce(bus_options.clone(), platform.writer().head(), cancel.clone()));
             let listener = TcpListener::bind(options.listen).await?;
             address = Some(listener.local_addr()?);
-            let routes = routes(&options.roles, &platform, &views, view_heads.clone(), &cancel).await?;
+            let routes = routes(&options.roles, &platform, &views, &signals, &cancel).await?;
             let failed = failed.clone();
             let ending = cancel.clone();
             tasks.spawn(async move {
@@ -166,8 +165,8 @@ impl Node {
                 }
             });
         }
-        tasks.spawn(listen(bus_options.clone(), Ping::Log, log_head.clone(), cancel.clone()));
-        tasks.spawn(listen(bus_options.clone(), Ping::Views, view_head.clone(), cancel.clone()));
+        tasks.spawn(listen(bus_options.clone(), log_head.clone(), cancel.clone()));
+        tasks.spawn(hear(bus_options.clone(), signals.clone(), cancel.clone()));
         if has(Role::Relay) {
             let (database, heads, bus, ending) =
                 (database.clone(), log_heads.clone(), bus_options.clone(), cancel.clone());
@@ -180,11 +179,11 @@ impl Node {
             });
         }
         if has(Role::Projector) {
-            let (url, head, bus, ending) =
-                (options.database_url.clone(), view_head.clone(), bus_options.clone(), cancel.clone());
+            let (url, signals, bus, ending) =
+                (options.database_url.clone(), signals.clone(), bus_options.clone(), cancel.clone());
             let reader = Reader::new(database.clone());
             self::role(&tasks, &failed, async move {
-                Ok(tasuki_projector::run_connecting(url, reader, bus, head, ending).await?)
+                Ok(tasuki_projector::run_connecting(url, reader, bus, signals, ending).await?)
             });
         }
         tasks.close();
@@ -235,7 +234,7 @@ async fn routes(
     roles: &[Role],
     platform: &Platform,
     views: &tasuki_views::Views,
-    view_heads: watch::Receiver<u64>,
+    signals: &ViewSignals,
     cancel: &CancellationToken,
 ) -> Result<Routes, Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -280,7 +279,7 @@ async fn routes(
                     .add_service(ConsentServiceServer::new(directory).max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Timeline => {
-                let options = tasuki_timeline::TimelineOptions::new(view_heads.clone(), cancel.clone());
+                let options = tasuki_timeline::TimelineOptions::new(signals.clone(), cancel.clone());
                 let timeline = tasuki_timeline::Timeline::new(platform.clone(), views.clone(), options);
                 health.set_serving::<TimelineServiceServer<tasuki_timeline::Timeline>>().await;
                 routes = routes
@@ -311,11 +310,19 @@ async fn announce(options: BusOptions, mut head: watch::Receiver<u64>, cancel: C
 }
 
 /// Hears of the other nodes' flushes.
-async fn listen(options: BusOptions, ping: Ping, to: Arc<watch::Sender<u64>>, cancel: CancellationToken) {
+async fn listen(options: BusOptions, to: Arc<watch::Sender<u64>>, cancel: CancellationToken) {
     let Some(Ok(bus)) = cancel.run_until_cancelled(Bus::connect(&options)).await else { return };
-    let Ok(mut pings) = subscribe_pings(&bus, ping).await else { return };
+    let Ok(mut pings) = subscribe_pings(&bus, Ping::Log).await else { return };
     while let Some(Some(position)) = cancel.run_until_cancelled(pings.next()).await {
         raise(&to, position);
+    }
+}
+
+/// Hears of the other nodes' commits of the views.
+async fn hear(options: BusOptions, signals: ViewSignals, cancel: CancellationToken) {
+    let Some(Ok(bus)) = cancel.run_until_cancelled(Bus::connect(&options)).await else { return };
+    if let Some(Err(error)) = cancel.run_until_cancelled(tasuki_projector::hear(&bus, &signals)).await {
+        tracing::debug!(%error, "pings of the views are not heard");
     }
 }
 
