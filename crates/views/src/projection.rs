@@ -48,8 +48,8 @@ pub struct FeedNews {
 pub struct Applied {
     /// Where the views are now.
     pub position: u64,
-    /// Epoch of the log there.
-    pub epoch: u64,
+    /// Epoch of the numbers in feeds, as [`crate::feed_epoch`] makes it.
+    pub feed_epoch: u64,
     /// Rows that were added to feeds, in order. Posts that the directory does not know are left out.
     pub news: Vec<FeedNews>,
 }
@@ -141,7 +141,9 @@ impl Projection {
 
     async fn commit(&mut self, entries: &[Entry]) -> Result<Applied, ViewError> {
         let (position, epoch) = (self.cursor.position, self.cursor.epoch);
-        let Some(last) = entries.last() else { return Ok(Applied { position, epoch, news: Vec::new() }) };
+        let Some(last) = entries.last() else {
+            return Ok(Applied { position, feed_epoch: schema::feed_epoch(epoch), news: Vec::new() });
+        };
         load::missing(&self.client, &self.load, &mut self.fold, entries).await?;
         for entry in entries {
             self.fold.apply(entry);
@@ -153,7 +155,8 @@ impl Projection {
         if self.fold.cases.len() > CASES_MAX {
             self.fold.cases.clear();
         }
-        Ok(Applied { position: to.position, epoch: to.epoch, news: self.news(changes) })
+        let feed_epoch = schema::feed_epoch(to.epoch);
+        Ok(Applied { position: to.position, feed_epoch, news: self.news(changes) })
     }
 
     fn news(&self, changes: Changes) -> Vec<FeedNews> {

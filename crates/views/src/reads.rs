@@ -32,8 +32,8 @@ pub struct Views {
 pub struct ViewPosition {
     /// The last position of the log that the views hold.
     pub position: u64,
-    /// Epoch of the log there; the numbers of feeds mean the same only within one epoch.
-    pub epoch: u64,
+    /// Epoch of the numbers in feeds, as [`crate::feed_epoch`] makes it.
+    pub feed_epoch: u64,
 }
 
 impl Views {
@@ -51,7 +51,7 @@ impl Views {
         let rows = self.query("SELECT position, epoch FROM $s.cursor", &[]).await?;
         let row = rows.first().ok_or(ViewError::NotReady)?;
         let [position, epoch] = [0, 1].map(|column| row.get::<_, i64>(column) as u64);
-        Ok(ViewPosition { position, epoch })
+        Ok(ViewPosition { position, feed_epoch: schema::feed_epoch(epoch) })
     }
 
     /// The whole table as text, in its total order: after every replay the same, byte for byte.

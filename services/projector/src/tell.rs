@@ -23,26 +23,27 @@ pub(crate) async fn news(bus: Option<&Bus>, signals: &ViewSignals, applied: &App
         let number = grown.entry(news.post).or_insert(news.number);
         *number = news.number.max(*number);
     }
-    signals.tell(applied.position, applied.epoch, grown.iter().map(|(post, number)| (*post, *number)));
+    signals.tell(applied.position, applied.feed_epoch, grown.iter().map(|(post, number)| (*post, *number)));
     let Some(bus) = bus.filter(|bus| bus.is_connected()) else { return };
     let posts = grown.into_iter().map(|(post, number)| (post.0, number)).collect();
-    let grown = Some(Grown { epoch: applied.epoch, posts });
+    let grown = Some(Grown { epoch: applied.feed_epoch, posts });
     if let Err(error) = publish_views_moved(bus, &ViewsMoved { head: applied.position, grown }).await {
         tracing::debug!(%error, "ping not sent");
     }
     for news in &applied.news {
-        if let Err(error) = publish_notice(bus, &notice(news, applied.epoch), news.recorded_at_us).await {
+        if let Err(error) = publish_notice(bus, &notice(news, applied.feed_epoch), news.recorded_at_us).await
+        {
             tracing::debug!(%error, "notices not sent");
             return;
         }
     }
 }
 
-fn notice(news: &FeedNews, epoch: u64) -> Notice {
+fn notice(news: &FeedNews, feed_epoch: u64) -> Notice {
     Notice {
         agency: news.agency.to_string(),
         post: news.post.to_string(),
-        feed_epoch: epoch,
+        feed_epoch,
         number: news.number,
         case: news.case.map(|case| case.to_string()),
         event: news.event_id.to_string(),

@@ -301,7 +301,7 @@ async fn a_post_is_told_of_each_row_of_its_feed_by_its_number() {
         let expected = Notice {
             agency: agency.clone(),
             post: post.clone(),
-            feed_epoch: 1,
+            feed_epoch: tasuki_views::feed_epoch(1),
             number: row.number,
             case: row.case.map(|case| case.to_string()),
             event: row.event_id.to_string(),

@@ -6,6 +6,8 @@ use tasuki_kit::{Platform, ViewSignals};
 use tasuki_views::Views;
 use tokio_util::sync::CancellationToken;
 
+use crate::seats::Seats;
+
 /// How often an answer is made anew because a disclosure changed under it, before the caller is told to try again.
 pub(crate) const STALE_TRIES_MAX: usize = 5;
 
@@ -35,4 +37,5 @@ pub(crate) struct Desk {
     pub platform: Platform,
     pub views: Views,
     pub options: TimelineOptions,
+    pub seats: Seats,
 }

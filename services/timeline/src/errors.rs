@@ -53,6 +53,14 @@ pub(crate) fn draining() -> Status {
     Status::with_error_details(Code::Unavailable, "this server is stopping; subscribe again", all)
 }
 
+/// The post, or this process, has as many streams and polls open as it may.
+pub(crate) fn too_many_streams() -> Status {
+    let mut all = details("TOO_MANY_STREAMS", "受信中の接続が多すぎます。使っていない接続を閉じてください");
+    all.set_retry_info(Some(Duration::from_secs(5)));
+    let message = "too many streams and polls are open; close those that are not used";
+    Status::with_error_details(Code::ResourceExhausted, message, all)
+}
+
 /// A caller without a post, such as an operator.
 pub(crate) fn post_required() -> Status {
     errors::status(

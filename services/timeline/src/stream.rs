@@ -25,6 +25,7 @@ use crate::cursor::Cursor;
 use crate::desk::Desk;
 use crate::errors;
 use crate::feed::Page;
+use crate::seats::Seat;
 
 /// Rows that are prepared together for one stream.
 const PAGE_ROWS: usize = 64;
@@ -49,7 +50,7 @@ pub(crate) async fn start(desk: &Desk, asking: &Asking, text: &str) -> Result<Cu
             Some(Cursor::read(desk.platform.keyring(), post, text).map_err(|_| errors::cursor_invalid())?)
         }
     };
-    let epoch = desk.views.position().await.map_err(|e| errors::views(&e))?.epoch;
+    let epoch = desk.views.position().await.map_err(|e| errors::views(&e))?.feed_epoch;
     match given {
         Some(cursor) if cursor.epoch != epoch => Err(errors::cursor_reset()),
         Some(cursor) => Ok(cursor),
@@ -67,6 +68,7 @@ pub(crate) async fn read_feed(
     if !(0..=WAIT_MAX_S).contains(&request.wait_s) {
         return Err(invalid_field("wait_s", Violation::OUT_OF_RANGE));
     }
+    let _seat = desk.seats.take(asking.post())?;
     let cursor = start(desk, asking, &request.cursor).await?;
     let rows = rows_within(desk, asking, cursor, size, request.wait_s).await?;
     let keyring = desk.platform.keyring();
@@ -113,6 +115,8 @@ pub(crate) struct Subscription {
     pub asking: Asking,
     pub cursor: Cursor,
     pub out: Sender,
+    /// Held for as long as it is open.
+    pub _seat: Seat,
 }
 
 /// Why a subscription ends.
@@ -192,7 +196,7 @@ impl Subscription {
     /// How far the views reach, after making sure that their numbers still mean what the cursor says.
     async fn reached(&self) -> Result<u64, Status> {
         let view = self.desk.views.position().await.map_err(|e| errors::views(&e))?;
-        if view.epoch == self.cursor.epoch { Ok(view.position) } else { Err(errors::cursor_reset()) }
+        if view.feed_epoch == self.cursor.epoch { Ok(view.position) } else { Err(errors::cursor_reset()) }
     }
 
     /// Waits for news, for the views to reach `to_reach`, the next look, the next heartbeat, or the end.

@@ -35,7 +35,7 @@ async fn a_post_without_news_is_not_woken() {
     let lock = world.hold("LOCK TABLE views_1.feed IN ACCESS EXCLUSIVE MODE").await;
     for batch in told {
         let grown = batch.news.iter().map(|news| (news.post, news.number));
-        world.signals.tell(batch.position, batch.epoch, grown);
+        world.signals.tell(batch.position, batch.feed_epoch, grown);
     }
     until("the look of the post that has news", || async { looks(&world).await == 1 }).await;
     // Told once more, as by the ping of one's own commit: nobody comes to look.

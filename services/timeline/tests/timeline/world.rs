@@ -240,7 +240,7 @@ impl World {
     pub async fn project(&self) {
         for batch in self.project_in_silence().await {
             let grown = batch.news.iter().map(|news| (news.post, news.number));
-            self.signals.tell(batch.position, batch.epoch, grown);
+            self.signals.tell(batch.position, batch.feed_epoch, grown);
         }
     }
 
