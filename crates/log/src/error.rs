@@ -38,6 +38,15 @@ pub enum LogError {
     /// Key material is missing or malformed.
     #[error("keys: {0}")]
     Keys(String),
+    /// The keyring is not the one that the log was begun with.
+    #[error(
+        "the keyring does not fit this log: its {key} key is another one; start with the keyring that the log was \
+         begun with, from its copy if need be"
+    )]
+    OtherKeyring {
+        /// Which key: `master`, `signing` or `digest`.
+        key: &'static str,
+    },
 }
 
 impl From<tokio_postgres::Error> for LogError {

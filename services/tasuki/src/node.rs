@@ -115,9 +115,12 @@ const DIRECTORY_AGE_MAX: Duration = Duration::from_millis(500);
 
 impl Node {
     /// Migrates, starts every role, and listens.
+    ///
+    /// Errors: among others, a keyring that is not the log's.
     pub async fn start(options: NodeOptions) -> Result<Self, Error> {
         let database = Database::new(&options.database_url, POOL)?;
         migrate(&database).await?;
+        tasuki_log::fit(&database, &options.keyring).await?;
         tasuki_views::migrate(&options.database_url).await?;
         let views = tasuki_views::Views::new(&options.database_url, POOL)?;
         let cancel = CancellationToken::new();

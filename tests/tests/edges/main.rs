@@ -10,6 +10,7 @@ mod variants;
 mod consultation;
 mod credentials;
 mod embedded;
+mod keyring;
 mod malformed;
 mod overload;
 mod refusals;

@@ -6,6 +6,7 @@ mod append;
 mod common;
 mod crash;
 mod durable;
+mod fit;
 mod reads;
 mod retry;
 mod tamper;
