@@ -13,7 +13,7 @@ mod embedded {
 }
 
 /// Held while migrating, so that two starting processes do not collide; refinery takes no lock of its own.
-const MIGRATION_LOCK: i64 = 0x0074_6173_756b_6901;
+pub(crate) const MIGRATION_LOCK: i64 = 0x0074_6173_756b_6901;
 
 /// Where the log lives, with a bounded pool of connections for reads.
 #[derive(Clone, Debug)]
@@ -97,7 +97,11 @@ pub async fn migrate(database: &Database) -> Result<(), LogError> {
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("tasuki_log_migrations");
     runner.run_async(&mut client).await.map_err(|e| LogError::Database(e.to_string()))?;
-    crate::reads::ensure_partitions(&client).await?;
-    // The lock goes with the connection.
+    // Its own transaction takes the lock.
+    client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+    if let Err(error) = crate::partitions::keep_partitions(database).await {
+        // Reads go to the default partition meanwhile.
+        tracing::warn!(%error, "the next months' partitions of the reads could not be made");
+    }
     Ok(())
 }

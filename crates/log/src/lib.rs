@@ -14,6 +14,7 @@ mod db;
 mod error;
 mod fit;
 pub mod keyring;
+mod partitions;
 pub mod read;
 pub mod reads;
 pub mod seal;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::db::{DURABILITY, Database, durable};
 use crate::error::LogError;
+use crate::partitions::Daily;
 
 /// One read to put on record.
 #[derive(Clone, Debug)]
@@ -73,32 +74,12 @@ impl ReadRecords {
     }
 }
 
-/// Makes sure that there are partitions for this month and the next two.
-pub(crate) async fn ensure_partitions(client: &Client) -> Result<(), LogError> {
-    let rows = client
-        .query(
-            "SELECT to_char(m, 'YYYY_MM'), m::date::text, (m + interval '1 month')::date::text \
-             FROM generate_series(date_trunc('month', now()), date_trunc('month', now()) + interval '2 months', \
-                                  interval '1 month') AS m",
-            &[],
-        )
-        .await?;
-    for row in rows {
-        let (name, from, to): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-        client
-            .batch_execute(&format!(
-                "CREATE TABLE IF NOT EXISTS log.reads_{name} PARTITION OF log.reads \
-                 FOR VALUES FROM ('{from}') TO ('{to}')"
-            ))
-            .await?;
-    }
-    Ok(())
-}
-
 async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
     let mut connection = None;
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut daily = Daily::default();
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        daily.keep(&database);
         let (entries, answers): (Vec<ReadEntry>, Vec<_>) = batch.drain(..).unzip();
         let result = commit(&database, &mut connection, &entries).await;
         match result {

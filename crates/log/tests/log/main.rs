@@ -7,6 +7,7 @@ mod common;
 mod crash;
 mod durable;
 mod fit;
+mod partitions;
 mod reads;
 mod retry;
 mod tamper;
