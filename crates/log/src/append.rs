@@ -82,9 +82,13 @@ pub struct WriterOptions {
     pub queue_max: usize,
     /// Commands that share one transaction at most.
     pub batch_max: usize,
-    /// How long a command may wait for a database that is away.
+    /// How long a command may wait for a database that is away or hangs. One that hangs is tried twice in this time,
+    /// and each try has two seconds at least.
     pub patience: Duration,
 }
+
+/// A try gets this long, however little patience there is: connecting and preparing take their time.
+const ATTEMPT_MIN: Duration = Duration::from_secs(2);
 
 impl Default for WriterOptions {
     fn default() -> Self {
@@ -340,10 +344,11 @@ impl Task {
     /// Commits the jobs together; where the database refuses a batch as a whole, its halves.
     async fn commit(&mut self, jobs: Vec<Job>) {
         let deadline = Instant::now() + self.options.patience;
+        let attempt_max = (self.options.patience / 2).max(ATTEMPT_MIN);
         let mut stack = vec![jobs];
         while let Some(mut jobs) = stack.pop() {
             let prepared: Vec<&Prepared> = jobs.iter().map(|j| &j.prepared).collect();
-            match self.batch.commit(&prepared, deadline).await {
+            match self.batch.commit(&prepared, deadline, attempt_max).await {
                 Ok(outcomes) => {
                     let mut last = None;
                     for (job, outcome) in jobs.into_iter().zip(outcomes) {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
-use crate::db::{DURABILITY, Database, durable};
+use crate::db::{DURABILITY, Database, Durable, durable};
 use crate::error::LogError;
 use crate::partitions::Daily;
 
@@ -57,6 +57,8 @@ pub struct ReadRecords {
 /// Reads that may wait; more wait at the sender, where the caller's deadline runs.
 const QUEUE_MAX: usize = 1_024;
 const BATCH_MAX: usize = 256;
+/// How long a try may hang; longer than a frozen append can hold the epochs that it changes.
+const ATTEMPT_MAX: Duration = Duration::from_secs(7);
 
 impl ReadRecords {
     /// Starts the recording task.
@@ -75,7 +77,7 @@ impl ReadRecords {
 }
 
 async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
-    let mut connection = None;
+    let mut connection = Durable::new();
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut daily = Daily::default();
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -100,32 +102,33 @@ async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
-/// Commits over a lost connection once more; a record that was written twice does no harm.
+/// Commits over a lost or hanging connection once more; a record that was written twice does no harm.
 async fn commit(
     database: &Database,
-    connection: &mut Option<(Client, Statements)>,
+    connection: &mut Durable<Statements>,
     entries: &[ReadEntry],
 ) -> Result<Vec<ReadOutcome>, LogError> {
     for last_try in [false, true] {
-        if connection.as_ref().is_none_or(|(client, _)| client.is_closed()) {
-            let client = database.connect_durable().await?;
-            let statements = Statements::prepare(&client).await?;
-            *connection = Some((client, statements));
-        }
-        let Some((client, statements)) = connection.as_ref() else { break };
-        match transact(client, statements, entries).await {
-            Ok(outcomes) => return Ok(outcomes),
-            Err(error) => {
-                if !client.is_closed() && client.batch_execute("ROLLBACK").await.is_ok() {
-                    return Err(error);
-                }
-                *connection = None;
-                if last_try {
-                    return Err(error);
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let attempt = async {
+            let (client, statements) = connection.get(database, Statements::prepare).await?;
+            transact(client, statements, entries).await
+        };
+        let error = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
+            Ok(Ok(outcomes)) => return Ok(outcomes),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                connection.cut();
+                LogError::Unavailable
             }
+        };
+        if connection.rolled_back(ATTEMPT_MAX).await {
+            return Err(error);
         }
+        connection.cut();
+        if last_try {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Err(LogError::Unavailable)
 }

@@ -7,6 +7,7 @@ mod common;
 mod crash;
 mod durable;
 mod fit;
+mod frozen;
 mod partitions;
 mod reads;
 mod retry;
