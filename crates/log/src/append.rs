@@ -162,6 +162,11 @@ impl Writer {
         self.head.clone()
     }
 
+    /// Completes when the writing task has ended, which by itself it does not while this lives.
+    pub async fn ended(&self) {
+        self.normal.closed().await;
+    }
+
     /// Appends all events of a command, or finds that an earlier try did.
     ///
     /// Errors: `Conflict` when a stream moved on, `RequestReused`, `Overloaded`, and faults; after a fault the same
@@ -172,7 +177,11 @@ impl Writer {
         let (prepared, keys) = self.prepare(append).await?;
         let (answer, answered) = oneshot::channel();
         let lane = if urgent { &self.urgent } else { &self.normal };
-        lane.try_send(Job { prepared, answer }).map_err(|_| AppendError::Overloaded)?;
+        lane.try_send(Job { prepared, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AppendError::Overloaded,
+            // The task is gone: to wait for it would be in vain.
+            mpsc::error::TrySendError::Closed(_) => LogError::Unavailable.into(),
+        })?;
         let span = tracing::info_span!("append");
         let outcome = answered.instrument(span).await.map_err(|_| LogError::Unavailable)??;
         let appended = match outcome {
@@ -386,6 +395,52 @@ impl Task {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tasuki_contract::directory::v1::AgencyRegistered;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_whose_task_has_ended_says_so_and_is_not_overloaded() {
+        // Never connected to.
+        let database = Database::new("postgres://127.0.0.1:1/none", 1).unwrap();
+        let keyring = Keyring::generate().unwrap();
+        let sealer = Sealer::new(keyring, database.clone());
+        let (normal, jobs) = mpsc::channel(1);
+        let (urgent, urgent_jobs) = mpsc::channel(1);
+        let (_sender, head) = watch::channel(0);
+        let writer = Writer { normal, urgent, sealer, head, database };
+        // As after a panic of the task.
+        drop((jobs, urgent_jobs));
+        writer.ended().await;
+        let id = Uuid::now_v7().to_string();
+        for urgent in [false, true] {
+            let header = Header {
+                event_id: Uuid::now_v7().to_string(),
+                stream_id: id.clone(),
+                version: 1,
+                agency_id: id.clone(),
+                ..Header::default()
+            };
+            let event = Event::AgencyRegistered(AgencyRegistered::default());
+            let append = Append {
+                agency: Uuid::now_v7(),
+                request_id: id.clone(),
+                digest: Vec::new(),
+                events: vec![NewEvent { header, event }],
+                relied_on: Vec::new(),
+                disclosures: Vec::new(),
+                reply: Vec::new(),
+                urgent,
+            };
+            let answer = writer.append(append).await;
+            assert!(matches!(answer, Err(AppendError::Fault(LogError::Unavailable))), "{answer:?}");
         }
     }
 }

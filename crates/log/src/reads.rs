@@ -68,6 +68,11 @@ impl ReadRecords {
         Self { queue }
     }
 
+    /// Completes when the recording task has ended, which by itself it does not while this lives.
+    pub async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// Commits the record, or finds that the answer must be made anew.
     pub async fn record(&self, entry: ReadEntry) -> Result<ReadOutcome, LogError> {
         let (answer, answered) = oneshot::channel();

@@ -24,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint, Server};
+use tonic_health::pb::health_server::HealthServer;
 
 use crate::Error;
+use crate::health::Health;
 use crate::layer::Observe;
 
 /// What a node does.
@@ -103,6 +105,7 @@ pub struct Node {
     address: Option<SocketAddr>,
     cancel: CancellationToken,
     tasks: TaskTracker,
+    health: Health,
     failures: tokio::sync::Mutex<mpsc::Receiver<Error>>,
 }
 
@@ -125,7 +128,9 @@ impl Node {
         let views = tasuki_views::Views::new(&options.database_url, POOL)?;
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let (failed, failures) = mpsc::channel(8);
+        let (sender, failures) = mpsc::channel(8);
+        let (health, health_service) = Health::serving(&options.roles).await;
+        let failed = Failed { sender, health: health.clone() };
         let has = |role| options.roles.contains(&role);
         let serves = options.roles.iter().any(|r| !matches!(r, Role::Relay | Role::Projector));
 
@@ -144,16 +149,27 @@ impl Node {
                 writer: WriterOptions::default(),
             })
             .await?;
-            tasks.spawn(platform.clone().follow_directory(DIRECTORY_AGE_MAX, cancel.clone()));
+            let (following, ending) = (platform.clone(), cancel.clone());
+            self::role(&tasks, &failed, async move {
+                following.follow_directory(DIRECTORY_AGE_MAX, ending).await;
+                Ok(())
+            });
+            let (watched, ending) = (platform.clone(), cancel.clone());
+            self::role(&tasks, &failed, async move {
+                match ending.run_until_cancelled(watched.failed()).await {
+                    Some(what) => Err(what.into()),
+                    None => Ok(()),
+                }
+            });
             tasks.spawn(forward(platform.writer().head(), log_head.clone(), cancel.clone()));
             tasks.spawn(announce(bus_options.clone(), platform.writer().head(), cancel.clone()));
             let listener = TcpListener::bind(options.listen).await?;
             address = Some(listener.local_addr()?);
-            let routes = routes(&options.roles, &platform, &views, view_heads.clone(), &cancel).await?;
-            let failed = failed.clone();
+            let routes =
+                routes(&options.roles, &platform, &views, view_heads.clone(), &cancel, health_service)?;
             let ending = cancel.clone();
-            tasks.spawn(async move {
-                let served = Server::builder()
+            self::role(&tasks, &failed, async move {
+                Server::builder()
                     .layer(Observe)
                     .tcp_nodelay(true)
                     .http2_keepalive_interval(Some(Duration::from_secs(30)))
@@ -163,10 +179,8 @@ impl Node {
                         tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true)),
                         ending.cancelled_owned(),
                     )
-                    .await;
-                if let Err(error) = served {
-                    let _ = failed.send(error.into()).await;
-                }
+                    .await?;
+                Ok(())
             });
         }
         tasks.spawn(listen(bus_options.clone(), Ping::Log, log_head.clone(), cancel.clone()));
@@ -191,7 +205,7 @@ impl Node {
             });
         }
         tasks.close();
-        Ok(Self { address, cancel, tasks, failures: tokio::sync::Mutex::new(failures) })
+        Ok(Self { address, cancel, tasks, health, failures: tokio::sync::Mutex::new(failures) })
     }
 
     /// Where it listens; `None` without a service role.
@@ -215,33 +229,46 @@ impl Node {
 
     /// Lets calls that run come to their end, ends streams, then the roles; at most ten seconds.
     pub async fn stop(self) {
+        self.health.not_serving().await;
         self.cancel.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await;
     }
 }
 
-/// Runs a role; its error ends the node.
+/// Where it is told that a role cannot go on.
+#[derive(Clone)]
+struct Failed {
+    sender: mpsc::Sender<Error>,
+    health: Health,
+}
+
+/// Runs a role; its error ends the node, and so does its panic.
 fn role(
     tasks: &TaskTracker,
-    failed: &mpsc::Sender<Error>,
+    failed: &Failed,
     work: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) {
     let failed = failed.clone();
+    let work = tasks.spawn(work);
     tasks.spawn(async move {
-        if let Err(error) = work.await {
-            let _ = failed.send(error).await;
-        }
+        let error = match work.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(panicked) => panicked.into(),
+        };
+        failed.health.not_serving().await;
+        let _ = failed.sender.send(error).await;
     });
 }
 
-async fn routes(
+fn routes(
     roles: &[Role],
     platform: &Platform,
     views: &tasuki_views::Views,
     view_heads: watch::Receiver<u64>,
     cancel: &CancellationToken,
+    health_service: HealthServer<impl tonic_health::pb::health_server::Health>,
 ) -> Result<Routes, Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tasuki_contract::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -256,26 +283,20 @@ async fn routes(
                     platform: platform.clone(),
                     views: views.clone(),
                 });
-                health.set_serving::<ConsultationServiceServer<tasuki_intake::Consultations>>().await;
-                health.set_serving::<ReferralServiceServer<tasuki_intake::Referrals>>().await;
                 routes = routes
                     .add_service(consultations.max_decoding_message_size(MESSAGE_MAX))
                     .add_service(referrals.max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Handoff => {
                 let service = HandoffServiceServer::new(tasuki_handoff::Handoff(platform.clone()));
-                health.set_serving::<HandoffServiceServer<tasuki_handoff::Handoff>>().await;
                 routes = routes.add_service(service.max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Minutes => {
                 let service = MinutesServiceServer::new(tasuki_minutes::Minutes(platform.clone()));
-                health.set_serving::<MinutesServiceServer<tasuki_minutes::Minutes>>().await;
                 routes = routes.add_service(service.max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Directory => {
                 let directory = tasuki_directory::Directory(platform.clone());
-                health.set_serving::<DirectoryServiceServer<tasuki_directory::Directory>>().await;
-                health.set_serving::<ConsentServiceServer<tasuki_directory::Directory>>().await;
                 routes = routes
                     .add_service(
                         DirectoryServiceServer::new(directory.clone()).max_decoding_message_size(MESSAGE_MAX),
@@ -285,7 +306,6 @@ async fn routes(
             Role::Timeline => {
                 let options = tasuki_timeline::TimelineOptions::new(view_heads.clone(), cancel.clone());
                 let timeline = tasuki_timeline::Timeline::new(platform.clone(), views.clone(), options);
-                health.set_serving::<TimelineServiceServer<tasuki_timeline::Timeline>>().await;
                 routes = routes
                     .add_service(TimelineServiceServer::new(timeline).max_decoding_message_size(MESSAGE_MAX));
             }

@@ -160,7 +160,7 @@ impl Embedded {
     }
 }
 
-/// Runs until Ctrl-C, SIGTERM, or the end of one of the servers.
+/// Runs until Ctrl-C, SIGTERM, the end of one of the servers, or a role that cannot go on.
 pub async fn run(args: UpArgs) -> Result<(), Error> {
     let embedded = Embedded::start(&args.state, args.listen).await?;
     let mut out = std::io::stdout();
@@ -180,6 +180,7 @@ pub async fn run(args: UpArgs) -> Result<(), Error> {
     out.flush()?;
     let result = tokio::select! {
         () = interrupted() => Ok(()),
+        failed = embedded.node.failed() => Err(failed),
         which = embedded.stack.ended() => Err(Error::from(format!("{which} has ended; see its log in the state directory"))),
     };
     embedded.stop().await?;

@@ -10,6 +10,7 @@ mod variants;
 mod consultation;
 mod credentials;
 mod embedded;
+mod failing;
 mod keyring;
 mod malformed;
 mod overload;
