@@ -7,6 +7,7 @@
 //! * [`mod@bench`] measures, each figure against a yardstick in the same run.
 //! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, verify, NATS credentials).
 
+mod again;
 pub mod bench;
 pub mod call;
 pub mod cli;

@@ -27,6 +27,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::Error;
+use crate::again::again;
 use crate::health::Health;
 use crate::layer::Observe;
 
@@ -323,23 +324,34 @@ async fn forward(mut from: watch::Receiver<u64>, to: Arc<watch::Sender<u64>>, ca
 }
 
 /// Tells the other nodes of each flush; pings that would pile up are merged.
-async fn announce(options: BusOptions, mut head: watch::Receiver<u64>, cancel: CancellationToken) {
-    let Some(Ok(bus)) = cancel.run_until_cancelled(Bus::connect(&options)).await else { return };
-    while let Some(Ok(())) = cancel.run_until_cancelled(head.changed()).await {
-        let position = *head.borrow_and_update();
-        if let Err(error) = publish_ping(&bus, Ping::Log, position).await {
-            tracing::debug!(%error, "ping not sent");
+async fn announce(options: BusOptions, head: watch::Receiver<u64>, cancel: CancellationToken) {
+    again("the other nodes are not told of what is appended here", &cancel, || {
+        let (options, mut head) = (options.clone(), head.clone());
+        async move {
+            let bus = Bus::connect(&options).await?;
+            while head.changed().await.is_ok() {
+                let position = *head.borrow_and_update();
+                if let Err(error) = publish_ping(&bus, Ping::Log, position).await {
+                    tracing::debug!(%error, "ping not sent");
+                }
+            }
+            Ok(())
         }
-    }
+    })
+    .await;
 }
 
 /// Hears of the other nodes' flushes.
 async fn listen(options: BusOptions, ping: Ping, to: Arc<watch::Sender<u64>>, cancel: CancellationToken) {
-    let Some(Ok(bus)) = cancel.run_until_cancelled(Bus::connect(&options)).await else { return };
-    let Ok(mut pings) = subscribe_pings(&bus, ping).await else { return };
-    while let Some(Some(position)) = cancel.run_until_cancelled(pings.next()).await {
-        raise(&to, position);
-    }
+    again("what the other nodes append is found by looking, and later", &cancel, || async {
+        let bus = Bus::connect(&options).await?;
+        let mut pings = subscribe_pings(&bus, ping).await?;
+        while let Some(position) = pings.next().await {
+            raise(&to, position);
+        }
+        Err("the subscription has ended".into())
+    })
+    .await;
 }
 
 /// Raises a head; it never goes back.
@@ -349,4 +361,51 @@ pub(crate) fn raise(head: &watch::Sender<u64>, position: u64) {
         *now = position.max(*now);
         further
     });
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A broker that lets nobody in, and counts who has tried.
+    async fn refusing() -> (String, watch::Receiver<u64>) {
+        let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("nats://{}", broker.local_addr().unwrap());
+        let (tried, tries) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = broker.accept().await {
+                let info = b"INFO {\"server_id\":\"x\",\"version\":\"2.10.0\",\"max_payload\":1048576}\r\n";
+                client.write_all(info).await.unwrap();
+                let _ = client.read(&mut [0; 1024]).await;
+                let _ = client.write_all(b"-ERR 'Authorization Violation'\r\n").await;
+                tried.send_modify(|n| *n += 1);
+            }
+        });
+        (url, tries)
+    }
+
+    #[tokio::test]
+    async fn hints_come_and_go_again_after_the_broker_refused_them() {
+        let cancel = CancellationToken::new();
+        let heard = Arc::new(watch::channel(0).0);
+        let (_appended, head) = watch::channel(0);
+        let tasks = TaskTracker::new();
+        for telling in [false, true] {
+            let (url, mut tries) = refusing().await;
+            let options = BusOptions::service(url, None, "test");
+            if telling {
+                tasks.spawn(announce(options, head.clone(), cancel.clone()));
+            } else {
+                tasks.spawn(listen(options, Ping::Log, heard.clone(), cancel.clone()));
+            }
+            let again = tries.wait_for(|tries| *tries >= 3);
+            tokio::time::timeout(Duration::from_secs(30), again).await.expect("another try").unwrap();
+        }
+        cancel.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
 }
