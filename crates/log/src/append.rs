@@ -234,8 +234,7 @@ impl Writer {
             let agency = id("agency_id", &header.agency_id)?;
             header.open_payload = event.open_payload();
             if !event.sealed_payload(SealedPart::OtherSubject).is_empty() {
-                // Nobody can say yet whose data it is; better refused than lost.
-                return Err(LogError::Malformed { field: "other subject" });
+                return Err(LogError::OtherSubject);
             }
             for item in header.effects.iter().flat_map(|e| &e.items) {
                 items.push((id("item_id", &item.item_id)?, stream_id));

@@ -35,6 +35,10 @@ pub enum LogError {
         /// What is missing or unreadable.
         field: &'static str,
     },
+    /// The event says something about somebody other than its subject in a sealed part: nobody can say yet whose data
+    /// that is, so it is better refused than lost. Nothing was written.
+    #[error("a sealed part about another subject cannot be kept yet")]
+    OtherSubject,
     /// Key material is missing or malformed.
     #[error("keys: {0}")]
     Keys(String),
