@@ -97,6 +97,9 @@ pub struct NodeOptions {
     pub issuers: Vec<TrustedIssuer>,
     /// What to do.
     pub roles: Vec<Role>,
+    /// Connections to PostgreSQL that read the log at most, and as many that read the views; 2 at least. The node's
+    /// roles need up to ten besides, each for itself.
+    pub pool: usize,
     /// Where to listen, when there is a service among the roles.
     pub listen: SocketAddr,
 }
@@ -112,8 +115,6 @@ pub struct Node {
 
 /// Messages larger than this are refused, bytes.
 const MESSAGE_MAX: usize = 1 << 20;
-/// Connections of the pool that reads the log and the views.
-const POOL: usize = 24;
 /// How old the directory may be when nobody told of a change.
 const DIRECTORY_AGE_MAX: Duration = Duration::from_millis(500);
 
@@ -122,11 +123,11 @@ impl Node {
     ///
     /// Errors: among others, a keyring that is not the log's.
     pub async fn start(options: NodeOptions) -> Result<Self, Error> {
-        let database = Database::new(&options.database_url, POOL)?;
+        let database = Database::new(&options.database_url, options.pool)?;
         migrate(&database).await?;
         tasuki_log::fit(&database, &options.keyring).await?;
         tasuki_views::migrate(&options.database_url).await?;
-        let views = tasuki_views::Views::new(&options.database_url, POOL)?;
+        let views = tasuki_views::Views::new(&options.database_url, options.pool)?;
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (sender, failures) = mpsc::channel(8);

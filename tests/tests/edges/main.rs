@@ -14,6 +14,7 @@ mod failing;
 mod keyring;
 mod malformed;
 mod overload;
+mod pool;
 mod refusals;
 mod streams;
 mod tour;
