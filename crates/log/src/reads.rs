@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
-use crate::db::{DURABILITY, Database, durable};
+use crate::db::{DURABILITY, Database, Durable, durable};
 use crate::error::LogError;
+use crate::partitions::Daily;
 
 /// One read to put on record.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub struct ReadRecords {
 /// Reads that may wait; more wait at the sender, where the caller's deadline runs.
 const QUEUE_MAX: usize = 1_024;
 const BATCH_MAX: usize = 256;
+/// How long a try may hang; longer than a frozen append can hold the epochs that it changes.
+const ATTEMPT_MAX: Duration = Duration::from_secs(7);
 
 impl ReadRecords {
     /// Starts the recording task.
@@ -64,6 +67,11 @@ impl ReadRecords {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(run(database, jobs));
         Self { queue }
+    }
+
+    /// Completes when the recording task has ended, which by itself it does not while this lives.
+    pub async fn ended(&self) {
+        self.queue.closed().await;
     }
 
     /// Commits the record, or finds that the answer must be made anew.
@@ -74,32 +82,12 @@ impl ReadRecords {
     }
 }
 
-/// Makes sure that there are partitions for this month and the next two.
-pub(crate) async fn ensure_partitions(client: &Client) -> Result<(), LogError> {
-    let rows = client
-        .query(
-            "SELECT to_char(m, 'YYYY_MM'), m::date::text, (m + interval '1 month')::date::text \
-             FROM generate_series(date_trunc('month', now()), date_trunc('month', now()) + interval '2 months', \
-                                  interval '1 month') AS m",
-            &[],
-        )
-        .await?;
-    for row in rows {
-        let (name, from, to): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-        client
-            .batch_execute(&format!(
-                "CREATE TABLE IF NOT EXISTS log.reads_{name} PARTITION OF log.reads \
-                 FOR VALUES FROM ('{from}') TO ('{to}')"
-            ))
-            .await?;
-    }
-    Ok(())
-}
-
 async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
-    let mut connection = None;
+    let mut connection = Durable::new();
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut daily = Daily::default();
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        daily.keep(&database);
         let (entries, answers): (Vec<ReadEntry>, Vec<_>) = batch.drain(..).unzip();
         let result = commit(&database, &mut connection, &entries).await;
         match result {
@@ -120,32 +108,34 @@ async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
-/// Commits over a lost connection once more; a record that was written twice does no harm.
+/// Commits over a lost or hanging connection once more; a record that was written twice does no harm.
 async fn commit(
     database: &Database,
-    connection: &mut Option<(Client, Statement)>,
+    connection: &mut Durable<Statement>,
     entries: &[ReadEntry],
 ) -> Result<Vec<ReadOutcome>, LogError> {
     for last_try in [false, true] {
-        if connection.as_ref().is_none_or(|(client, _)| client.is_closed()) {
-            let client = database.connect_durable().await?;
-            let statement = client.prepare(&record_sql()).await?;
-            *connection = Some((client, statement));
-        }
-        let Some((client, statement)) = connection.as_ref() else { break };
-        match record_all(client, statement, entries).await {
-            Ok(outcomes) => return Ok(outcomes),
-            Err(error) => {
-                if !client.is_closed() && client.batch_execute("").await.is_ok() {
-                    return Err(error);
-                }
-                *connection = None;
-                if last_try {
-                    return Err(error);
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let attempt = async {
+            let prepare = async |client: &Client| Ok(client.prepare(&record_sql()).await?);
+            let (client, statement) = connection.get(database, prepare).await?;
+            record_all(client, statement, entries).await
+        };
+        let error = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
+            Ok(Ok(outcomes)) => return Ok(outcomes),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                connection.cut();
+                LogError::Unavailable
             }
+        };
+        if connection.rolled_back(ATTEMPT_MAX).await {
+            return Err(error);
         }
+        connection.cut();
+        if last_try {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Err(LogError::Unavailable)
 }

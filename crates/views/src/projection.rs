@@ -15,7 +15,7 @@ use crate::changes::Changes;
 use crate::entry::Entry;
 use crate::error::ViewError;
 use crate::fold::Fold;
-use crate::schema::{self, LAYOUT, in_schema};
+use crate::schema::{self, in_schema};
 use crate::write::Cursor;
 use crate::{connect, load, write};
 
@@ -74,17 +74,15 @@ impl std::fmt::Debug for Projection {
 impl Projection {
     /// Waits for the lead, takes it and raises the fence. May be dropped while it waits.
     ///
-    /// Errors: `NotReady`, `OtherLayout` and `AheadOfLog` (both: [`crate::rebuild()`]), and faults.
+    /// Errors: `NotReady`, `OtherLayout` and `AheadOfLog` (both: [`crate::rebuild()`]), `NewerLayout` (a person
+    /// chooses), and faults.
     pub async fn lead(url: &str) -> Result<Self, ViewError> {
         let client = connect::writer(url).await?;
         let lock = client.prepare("SELECT pg_try_advisory_lock($1)").await?;
         while !client.query_one(&lock, &[&LEADER_LOCK]).await?.get::<_, bool>(0) {
             tokio::time::sleep(STANDBY_POLL).await;
         }
-        let (number, layout) = schema::current(&client).await?;
-        if layout != LAYOUT {
-            return Err(ViewError::OtherLayout { found: layout, wanted: LAYOUT });
-        }
+        let number = schema::known(&client).await?;
         let raise = "UPDATE $s.cursor SET fence = fence + 1 RETURNING position, epoch, fence";
         let row = client.query_one(&in_schema(raise, number), &[]).await?;
         let [position, epoch, fence]: [i64; 3] = [0, 1, 2].map(|column| row.get(column));

@@ -125,6 +125,17 @@ pub(crate) async fn current(client: &Client) -> Result<(i64, i32), ViewError> {
     }
 }
 
+/// Number of the live generation, if its tables are those that this binary knows.
+///
+/// Errors: `NotReady`, `OtherLayout`, `NewerLayout`, and faults.
+pub(crate) async fn known(client: &Client) -> Result<i64, ViewError> {
+    match current(client).await? {
+        (number, LAYOUT) => Ok(number),
+        (_, found) if found > LAYOUT => Err(ViewError::NewerLayout { found, wanted: LAYOUT }),
+        (_, found) => Err(ViewError::OtherLayout { found, wanted: LAYOUT }),
+    }
+}
+
 /// Removes generations that nobody needs: those that a pointer has left, and what a rebuild left that did not finish.
 ///
 /// Whoever still reads one looks at the pointer with every query and goes on with the one that counts.

@@ -60,8 +60,37 @@ pub fn unauthenticated(error: &AuthError) -> Status {
     status(Code::Unauthenticated, error.reason(), &error.to_string(), "認証できません")
 }
 
-/// A fault of the infrastructure: worth another try.
+/// A fault of the infrastructure: worth another try, but for those that the same request meets each time.
 pub fn fault(error: &LogError) -> Status {
+    match error {
+        LogError::OtherSubject => {
+            return status(
+                Code::Unimplemented,
+                "OTHER_SUBJECT_UNSUPPORTED",
+                "what concerns another person than the subject cannot be kept yet",
+                "本人以外の方に関する情報は、まだ記録できません",
+            );
+        }
+        LogError::Malformed { .. } => {
+            tracing::error!(%error, "a command makes an event that the log does not take");
+            return status(
+                Code::Internal,
+                "EVENT_MALFORMED",
+                "the request cannot be recorded; trying again will not help",
+                "この内容は記録できません。再試行しても解決しません",
+            );
+        }
+        LogError::Keys(_) | LogError::OtherKeyring { .. } => {
+            tracing::error!(%error, "keys");
+            return status(
+                Code::Internal,
+                "KEYS_UNUSABLE",
+                "this server's keys do not fit; its operator must look",
+                "サーバーの鍵に問題があります。管理者にお知らせください",
+            );
+        }
+        _ => {}
+    }
     tracing::warn!(%error, "fault");
     let mut all = details("UNAVAILABLE", "一時的に利用できません。もう一度お試しください");
     all.set_retry_info(Some(Duration::from_millis(500)));
@@ -112,4 +141,29 @@ fn details(reason: &str, ja: &str) -> ErrorDetails {
     let mut all = ErrorDetails::with_error_info(reason, DOMAIN, []);
     all.set_localized_message("ja", ja);
     all
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_try_cannot_mend_invites_none() {
+        let cases = [
+            (LogError::OtherSubject, Code::Unimplemented, "OTHER_SUBJECT_UNSUPPORTED"),
+            (LogError::Malformed { field: "events" }, Code::Internal, "EVENT_MALFORMED"),
+            (LogError::Keys("no randomness".into()), Code::Internal, "KEYS_UNUSABLE"),
+            (LogError::OtherKeyring { key: "master" }, Code::Internal, "KEYS_UNUSABLE"),
+        ];
+        for (error, code, reason) in cases {
+            let status = append_failed(&AppendError::Fault(error));
+            let details = status.get_error_details();
+            assert_eq!((status.code(), details.error_info().unwrap().reason.as_str()), (code, reason));
+            assert!(details.retry_info().is_none(), "{reason}");
+            assert!(details.localized_message().is_some(), "{reason}");
+        }
+        let status = append_failed(&AppendError::Fault(LogError::Unavailable));
+        assert!(status.code() == Code::Unavailable && status.get_error_details().retry_info().is_some());
+    }
 }

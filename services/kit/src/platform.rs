@@ -82,6 +82,15 @@ impl Platform {
         })))
     }
 
+    /// Completes with the name of a task without which nothing can be answered, once that has ended: by a panic, since
+    /// it otherwise lives as long as this does.
+    pub async fn failed(&self) -> &'static str {
+        tokio::select! {
+            () = self.0.writer.ended() => "the task that appends has ended",
+            () = self.0.reads.ended() => "the task that puts reads on record has ended",
+        }
+    }
+
     /// Keeps the directory fresh until cancelled: after own appends at once, after others' within `every`.
     pub async fn follow_directory(self, every: Duration, cancel: CancellationToken) {
         let mut head = self.0.writer.head();

@@ -32,6 +32,9 @@ pub enum ProjectorError {
     /// A header that this binary cannot read. Nothing behind it is projected.
     #[error("projection stopped: {0}")]
     Unreadable(String),
+    /// The views are those of a newer binary, which would rebuild them after us, and we after it.
+    #[error("projection stopped: {0}")]
+    Newer(String),
     /// The broker is there and does not want us, or its address or credentials are malformed.
     #[error(transparent)]
     Bus(#[from] BusError),
@@ -51,7 +54,7 @@ pub(crate) enum Fault {
 /// `signals` wake the streams of this process after each of its commits, those of the posts that have news. The other
 /// processes get a ping. Dropping the future is as good as cancelling.
 ///
-/// Errors: [`ProjectorError::Unreadable`], which has been logged as an error too.
+/// Errors: [`ProjectorError::Unreadable`] and [`ProjectorError::Newer`], which have been logged as errors too.
 pub async fn run(
     database_url: String,
     reader: Reader,
@@ -101,6 +104,10 @@ async fn project(
             }
             match fault {
                 Fault::Views(error @ ViewError::Unreadable { .. }) => return unreadable(&error),
+                Fault::Views(error @ ViewError::NewerLayout { .. }) => {
+                    tracing::error!(%error, "the projection stops: a newer binary has made the views");
+                    return Err(ProjectorError::Newer(error.to_string()));
+                }
                 Fault::Log(error @ LogError::UnreadableHeader { .. }) => return unreadable(&error),
                 // A rebuild moved the pointer, or another leads: nothing is wrong.
                 Fault::Views(ViewError::Fenced) => tracing::info!("fenced off, taking the lead again"),

@@ -369,3 +369,15 @@ async fn a_header_of_a_newer_binary_stops_the_projection_and_is_never_skipped() 
     assert!(matches!(ended, Err(ProjectorError::Unreadable(_))));
     assert_eq!(world.views.position().await.unwrap().position, newer as u64);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_a_newer_binary_stop_the_projection_and_are_not_rebuilt() {
+    let world = World::new().await;
+    let bus = world.bus().await;
+    world.stack.postgres.sql("tasuki", "UPDATE views_meta.current SET layout = layout + 1").await.unwrap();
+    let running = world.start(bus);
+    let ended = tokio::time::timeout(PATIENCE, running.task).await.expect("in time").unwrap();
+    assert!(matches!(ended, Err(ProjectorError::Newer(_))), "{ended:?}");
+    let number = world.stack.postgres.sql("tasuki", "SELECT number FROM views_meta.current").await.unwrap();
+    assert_eq!(number.trim(), "1");
+}
