@@ -9,7 +9,7 @@ use tasuki_contract::intake::v1 as pb;
 use tasuki_contract::{DataClass, Event};
 use tasuki_domain::days::epoch_day;
 use tasuki_domain::decision::{day_in_tokyo, etag};
-use tasuki_domain::ids::{CaseId, ReferralId};
+use tasuki_domain::ids::ReferralId;
 use tasuki_domain::referral::{ReferralState, Stage};
 use tasuki_domain::refusal::Violation;
 use tasuki_kit::{Context, Platform, errors, page};
@@ -41,7 +41,7 @@ pub(crate) async fn get(
         let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
         let state = &loaded.state;
         let referral = state.referrals.get(&ReferralId(id)).ok_or_else(errors::not_found)?;
-        let record = submitted(platform, case, id).await?;
+        let record = submission(platform, referral).await?;
         let access = Access::new(&viewer, &state.circle, today());
         let lens = lens(&access, &viewer, referral, &record);
         let level = lens.level();
@@ -63,7 +63,7 @@ pub(crate) async fn get(
             purpose: caller.purpose.clone(),
             method: "ReferralService/GetReferral",
             cases: epochs,
-            events: vec![Uuid::try_parse(&record.header.event_id).unwrap_or_default()],
+            events: vec![referral.submission],
             fact_keys: content.iter().flat_map(|c| &c.facts).map(|f| f.key.clone()).collect(),
             grants: access.grants().into_iter().map(|g| g.0).collect(),
             policy_version: POLICY_VERSION,
@@ -73,7 +73,7 @@ pub(crate) async fn get(
             ReadOutcome::Recorded => {}
         }
         let rule = Event::rule_of(&record.header.r#type).ok_or_else(errors::not_found)?;
-        let mut shown = summary(ReferralId(id), referral, &record);
+        let mut shown = summary(ReferralId(id), referral);
         shown.content = content;
         shown.withheld_classes = lens.withheld_classes(rule).into_iter().map(|c| c as i32).collect();
         shown.withheld_keys = access.withheld_keys().into_iter().map(str::to_owned).collect();
@@ -144,9 +144,8 @@ async fn listed(
             let Some(referral) = loaded.state.referrals.get(&ReferralId(row.item_id)) else { continue };
             // A post that declined keeps its own answer, and learns nothing of what became of the referral.
             if referral.parties().any(|p| p == post) {
-                let record = submitted(platform, case, row.item_id).await?;
-                referrals.push(summary(ReferralId(row.item_id), referral, &record));
-                events.push(Uuid::try_parse(&record.header.event_id).unwrap_or_default());
+                referrals.push(summary(ReferralId(row.item_id), referral));
+                events.push(referral.submission);
             }
         }
         let shown = |case: &Uuid| referrals.iter().any(|r| r.case_id == case.to_string());
@@ -180,23 +179,20 @@ fn lens<'a>(
     access.event(DataClass::ReferralState, is_party, is_author)
 }
 
-async fn submitted(platform: &Platform, case: CaseId, referral: Uuid) -> Result<Record, Status> {
-    let records = platform.reader().stream(case.0, 0).await.map_err(|e| errors::fault(&e))?;
-    let wanted = referral.to_string();
-    let found = records
-        .into_iter()
-        .find(|r| matches!(r.open_event(), Ok(Event::ReferralSubmitted(e)) if e.referral_id == wanted));
-    found.ok_or_else(errors::not_found)
+/// What was sent, as it stands in the log: one row, however long the case is.
+async fn submission(platform: &Platform, referral: &ReferralState) -> Result<Record, Status> {
+    let found = platform.reader().events(&[referral.submission]).await.map_err(|e| errors::fault(&e))?;
+    found.into_iter().next().ok_or_else(errors::not_found)
 }
 
-fn summary(id: ReferralId, referral: &ReferralState, record: &Record) -> pb::Referral {
+fn summary(id: ReferralId, referral: &ReferralState) -> pb::Referral {
     pb::Referral {
         referral_id: id.to_string(),
         case_id: referral.case.to_string(),
         state: referral.stage.code().to_owned(),
         from_post_id: referral.sender.to_string(),
         to_post_id: referral.receiver.to_string(),
-        submitted_at: Some(tasuki_log::read::timestamp(record.recorded_at_us)),
+        submitted_at: Some(tasuki_log::read::timestamp(referral.submitted_at.as_microsecond())),
         etag: etag(id.0, referral.revision),
         ..pb::Referral::default()
     }
