@@ -3,13 +3,17 @@
 //! A single referral is read from the log, so it is never behind; the list comes from the views. Each read is on
 //! record before its answer leaves.
 
+use std::collections::HashMap;
+use std::pin::pin;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use tasuki_contract::event::v1::ItemKind;
 use tasuki_contract::intake::v1 as pb;
 use tasuki_contract::{DataClass, Event};
 use tasuki_domain::days::epoch_day;
 use tasuki_domain::decision::{day_in_tokyo, etag};
-use tasuki_domain::ids::ReferralId;
+use tasuki_domain::ids::{CaseId, PostId, ReferralId};
 use tasuki_domain::referral::{ReferralState, Stage};
 use tasuki_domain::refusal::Violation;
 use tasuki_kit::{Context, Platform, errors, page};
@@ -24,6 +28,10 @@ use crate::wait;
 
 /// How often an answer is made anew when what may be disclosed changes under it.
 const TRIES_MAX: u32 = 5;
+/// Rows of the view that are asked for at once, at least.
+const CHUNK_MIN: usize = 50;
+/// Cases that are loaded at the same time for one caller, so that one list does not take the whole pool.
+const LOADS_MAX: usize = 8;
 
 pub(crate) async fn get(
     platform: &Platform,
@@ -109,62 +117,124 @@ pub(crate) async fn list(
     };
     let states = if request.state.is_empty() { Vec::new() } else { vec![request.state.clone()] };
     let filter = ItemFilter { states, before };
-    let mut rows =
-        views.items(post, ItemKind::ItemReferral, &filter, size + 1).await.map_err(|e| unavailable(&e))?;
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let mut cases: Vec<Uuid> = rows.iter().filter_map(|row| row.case.map(|case| case.0)).collect();
-    cases.sort_unstable();
-    cases.dedup();
-    let referrals = listed(platform, caller, &rows, &cases).await?;
-    let next_page_token = match rows.last().filter(|_| more) {
-        Some(last) => page::token(platform.keyring(), &bound, last.item_id.as_bytes()),
+    let (shown, more) = listed(platform, views, caller, filter, size).await?;
+    let next_page_token = match shown.last().filter(|_| more) {
+        Some(last) => page::token(platform.keyring(), &bound, last.id.0.as_bytes()),
         None => String::new(),
     };
+    let referrals = shown.into_iter().map(|shown| shown.referral).collect();
     Ok(pb::ListReferralsResponse { referrals, next_page_token })
 }
 
-/// The rows that are the caller's own part now, on record.
-///
-/// The disclosure epochs are read before the states: a change between the two makes the record stale, never unseen.
+/// A referral of a list, with what goes on record for it.
+struct Shown {
+    id: ReferralId,
+    case: CaseId,
+    /// The epoch under which the case was looked at.
+    epoch: u64,
+    submission: Uuid,
+    referral: pb::Referral,
+}
+
+/// A page on record, and whether something that the caller sees follows.
 async fn listed(
     platform: &Platform,
+    views: &Views,
     caller: &Context,
-    rows: &[ItemRow],
-    cases: &[Uuid],
-) -> Result<Vec<pb::Referral>, Status> {
-    let post = caller.actor.post;
+    filter: ItemFilter,
+    size: usize,
+) -> Result<(Vec<Shown>, bool), Status> {
     for _ in 0..TRIES_MAX {
-        let epochs = platform.reader().disclosure_epochs(cases).await.map_err(|e| errors::fault(&e))?;
-        let mut referrals = Vec::with_capacity(rows.len());
-        let mut events = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Some(case) = row.case else { continue };
-            let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
-            let Some(referral) = loaded.state.referrals.get(&ReferralId(row.item_id)) else { continue };
-            // A post that declined keeps its own answer, and learns nothing of what became of the referral.
-            if referral.parties().any(|p| p == post) {
-                referrals.push(summary(ReferralId(row.item_id), referral));
-                events.push(referral.submission);
-            }
-        }
-        let shown = |case: &Uuid| referrals.iter().any(|r| r.case_id == case.to_string());
+        let mut shown = own_parts(platform, views, caller.actor.post, filter.clone(), size + 1).await?;
+        let more = shown.len() > size;
+        shown.truncate(size);
+        let mut cases: Vec<(Uuid, u64)> = shown.iter().map(|shown| (shown.case.0, shown.epoch)).collect();
+        cases.sort_unstable();
+        cases.dedup();
         let entry = ReadEntry {
             agency: caller.actor.agency.0,
-            post: post.0,
+            post: caller.actor.post.0,
             purpose: caller.purpose.clone(),
             method: "ReferralService/ListReferrals",
-            cases: epochs.into_iter().filter(|(case, _)| shown(case)).collect(),
-            events,
+            cases,
+            events: shown.iter().map(|shown| shown.submission).collect(),
             fact_keys: Vec::new(),
             grants: Vec::new(),
             policy_version: POLICY_VERSION,
         };
         if platform.reads().record(entry).await.map_err(|e| errors::fault(&e))? == ReadOutcome::Recorded {
-            return Ok(referrals);
+            return Ok((shown, more));
         }
     }
     Err(errors::append_failed(&tasuki_log::AppendError::Conflict))
+}
+
+/// The first `wanted` referrals that are the post's own part now, newest first.
+///
+/// The view keeps what a post once listed, so some rows are its own part no more. Nothing of the answer may depend on
+/// them: reading goes on until enough is found that it sees, or until its list ends. Each row is looked at once, in
+/// chunks, a few cases at a time, and never more than one chunk is held.
+async fn own_parts(
+    platform: &Platform,
+    views: &Views,
+    post: PostId,
+    mut filter: ItemFilter,
+    wanted: usize,
+) -> Result<Vec<Shown>, Status> {
+    let limit = wanted.max(CHUNK_MIN);
+    let mut found = Vec::with_capacity(wanted);
+    loop {
+        let rows = views.items(post, ItemKind::ItemReferral, &filter, limit).await;
+        let rows = rows.map_err(|e| unavailable(&e))?;
+        let Some(last) = rows.last() else { return Ok(found) };
+        filter.before = Some((last.created_position, last.item_id));
+        let ends = rows.len() < limit;
+        // Epochs before states: a change between the two makes the record stale, never unseen.
+        let mut cases: Vec<Uuid> = rows.iter().filter_map(|row| row.case.map(|case| case.0)).collect();
+        cases.sort_unstable();
+        cases.dedup();
+        let epochs = platform.reader().disclosure_epochs(&cases).await.map_err(|e| errors::fault(&e))?;
+        let epochs: HashMap<Uuid, u64> = epochs.into_iter().collect();
+        let states = &filter.states;
+        let look = |row: &ItemRow| {
+            let case = row.case?;
+            let epoch = epochs.get(&case.0).copied().unwrap_or(0);
+            Some(own_part(platform, post, ReferralId(row.item_id), case, epoch, states))
+        };
+        let looks: Vec<_> = rows.iter().filter_map(look).collect();
+        let mut looks = pin!(stream::iter(looks).buffered(LOADS_MAX));
+        while let Some(shown) = looks.try_next().await? {
+            found.extend(shown);
+            if found.len() == wanted {
+                return Ok(found);
+            }
+        }
+        if ends {
+            return Ok(found);
+        }
+    }
+}
+
+/// One referral, if it is the post's own part now and in one of the states; none: in any.
+///
+/// A post that declined keeps its own answer, and learns nothing of what became of the referral.
+async fn own_part(
+    platform: &Platform,
+    post: PostId,
+    id: ReferralId,
+    case: CaseId,
+    epoch: u64,
+    states: &[String],
+) -> Result<Option<Shown>, Status> {
+    let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
+    let Some(referral) = loaded.state.referrals.get(&id) else { return Ok(None) };
+    // The view may be a moment behind the log.
+    let in_state = states.is_empty() || states.iter().any(|state| state == referral.stage.code());
+    if !in_state || referral.parties().all(|party| party != post) {
+        return Ok(None);
+    }
+    let submission = referral.submission;
+    Ok(Some(Shown { id, case, epoch, submission, referral: summary(id, referral) }))
 }
 
 /// The lens of a referral: whoever it stands before now is party to it, also after it was sent on.
