@@ -19,7 +19,7 @@ use tasuki_domain::refusal::Violation;
 use tasuki_kit::{Context, Platform, errors, page};
 use tasuki_log::reads::ReadOutcome;
 use tasuki_log::{LogError, ReadEntry, Record};
-use tasuki_privacy::{Access, EventAccess, Level, POLICY_VERSION, Viewer};
+use tasuki_privacy::{Access, Level, POLICY_VERSION, Viewer};
 use tasuki_views::{ItemFilter, ItemRow, Views};
 use tonic::Status;
 use uuid::Uuid;
@@ -50,10 +50,9 @@ pub(crate) async fn get(
         let state = &loaded.state;
         let referral = state.referrals.get(&ReferralId(id)).ok_or_else(errors::not_found)?;
         let record = submission(platform, referral).await?;
-        let access = Access::new(&viewer, &state.circle, today());
-        let lens = lens(&access, &viewer, referral, &record);
-        let level = lens.level();
-        if level == Level::None {
+        let access = Access::of_case(&viewer, state, today());
+        let lens = access.event_of(&record.header);
+        if !lens.is_told() {
             return Err(errors::not_found());
         }
         let content = match platform.reader().open(platform.sealer(), &record).await {
@@ -82,6 +81,17 @@ pub(crate) async fn get(
         }
         let rule = Event::rule_of(&record.header.r#type).ok_or_else(errors::not_found)?;
         let mut shown = summary(ReferralId(id), referral);
+        // What became of it is for those whose part it is now, and for those who read of every referral.
+        let told_now = referral.parties().any(|party| party == viewer.post)
+            || access.class_level(DataClass::ReferralState) > Level::None;
+        if !told_now {
+            shown = pb::Referral {
+                state: String::new(),
+                to_post_id: String::new(),
+                etag: String::new(),
+                ..shown
+            };
+        }
         shown.content = content;
         shown.withheld_classes = lens.withheld_classes(rule).into_iter().map(|c| c as i32).collect();
         shown.withheld_keys = access.withheld_keys().into_iter().map(str::to_owned).collect();
@@ -235,18 +245,6 @@ async fn own_part(
     }
     let submission = referral.submission;
     Ok(Some(Shown { id, case, epoch, submission, referral: summary(id, referral) }))
-}
-
-/// The lens of a referral: whoever it stands before now is party to it, also after it was sent on.
-fn lens<'a>(
-    access: &'a Access<'a>,
-    viewer: &Viewer,
-    referral: &ReferralState,
-    record: &Record,
-) -> EventAccess<'a> {
-    let is_party = referral.parties().any(|p| p == viewer.post);
-    let is_author = record.header.agency_id == viewer.agency.to_string();
-    access.event(DataClass::ReferralState, is_party, is_author)
 }
 
 /// What was sent, as it stands in the log: one row, however long the case is.

@@ -13,7 +13,7 @@ use tasuki_kit::errors::invalid_field;
 use tasuki_kit::page;
 use tasuki_log::read::timestamp;
 use tasuki_log::reads::ReadOutcome;
-use tasuki_privacy::{Access, Level};
+use tasuki_privacy::Level;
 use tasuki_views::{CaseloadRow, DutyRow};
 use tonic::Status;
 use uuid::Uuid;
@@ -73,7 +73,7 @@ async fn entries(
     let mut held = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(sight) = sights.get(&row.case) else { continue };
-        let access = Access::new(&asking.viewer, sight.circle(), day);
+        let access = sight.access(&asking.viewer, day);
         // The view may be a moment behind the log: who has left the circle since is not told of it again.
         if !access.in_circle() {
             continue;

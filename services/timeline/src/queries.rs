@@ -10,7 +10,6 @@ use tasuki_domain::ids::{CaseId, PostId};
 use tasuki_kit::{Platform, page};
 use tasuki_log::reads::ReadOutcome;
 use tasuki_log::{LogError, Record};
-use tasuki_privacy::Access;
 use tasuki_views::FeedRow;
 use tonic::Status;
 use uuid::Uuid;
@@ -38,7 +37,7 @@ pub(crate) async fn card(
     let platform = &desk.platform;
     for _ in 0..STALE_TRIES_MAX {
         let sight = Sight::load(platform, case).await?;
-        let access = Access::new(&asking.viewer, sight.circle(), day_of(Timestamp::now()));
+        let access = sight.access(&asking.viewer, day_of(Timestamp::now()));
         if !access.in_circle() {
             return Err(tasuki_kit::errors::not_found());
         }
@@ -97,7 +96,7 @@ async fn visible(
     for _ in 0..STALE_TRIES_MAX {
         let sight = Sight::load(platform, case).await?;
         let epoch = sight.epoch;
-        let access = Access::new(&asking.viewer, sight.circle(), day_of(Timestamp::now()));
+        let access = sight.access(&asking.viewer, day_of(Timestamp::now()));
         let (in_circle, grants) = (access.in_circle(), access.grants());
         let mut found: Vec<Disclosure> = Vec::new();
         let mut at = after;

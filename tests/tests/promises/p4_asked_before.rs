@@ -3,13 +3,16 @@
 
 use std::collections::BTreeSet;
 
+use tasuki_contract::Event;
 use tasuki_contract::intake::v1 as intake;
+use tasuki_contract::timeline::v1 as timeline;
 use tasuki_tests::{Caller, World, referral};
+use tonic::Code;
 
 use crate::PROGRAM;
 use crate::received::{bytes, everything};
 use crate::story::{Told, day};
-use crate::who_reads::{HOSPITAL, OTHER_PROVIDER, PROVIDER};
+use crate::who_reads::{COUNCIL, HOSPITAL, OTHER_PROVIDER, PROVIDER, WARD};
 
 /// Every state that a list can be filtered by, and none.
 const FILTERS: [&str; 6] = ["", "submitted", "acknowledged", "accepted", "needs_routing", "closed"];
@@ -139,4 +142,84 @@ async fn p4_a_post_that_declined_learns_nothing_of_what_became_of_the_referral()
     };
     hospital.referrals().withdraw_referral(hospital.request(withdraw)).await.unwrap();
     unseen("one was taken back").await;
+}
+
+/// What the viewer's timeline of the case holds of the submission: level, content and withheld classes.
+async fn in_timeline(viewer: &Caller, case_id: &str) -> Option<(Option<Event>, Vec<i32>)> {
+    let page = timeline::GetTimelineRequest { case_id: case_id.to_owned(), ..Default::default() };
+    let page = viewer.timeline().get_timeline(viewer.request(page)).await.ok()?.into_inner();
+    let item = page.items.into_iter().find(|item| item.r#type.ends_with(".ReferralSubmitted"))?;
+    let event = item
+        .event
+        .map(|any| Event::decode("tasuki.intake.v1.ReferralSubmitted", &[any.value.as_slice()]).unwrap());
+    Some((event, item.withheld_classes))
+}
+
+async fn one(viewer: &Caller, referral_id: &str) -> Option<intake::Referral> {
+    let get = intake::GetReferralRequest { referral_id: referral_id.to_owned(), ..Default::default() };
+    match viewer.referrals().get_referral(viewer.request(get)).await {
+        Ok(found) => found.into_inner().referral,
+        Err(status) => {
+            assert_eq!(status.code(), Code::NotFound);
+            None
+        }
+    }
+}
+
+/// The submission is told alike by the timeline and by the referral itself.
+async fn alike(what: &str, viewer: &Caller, told: &Told) -> intake::Referral {
+    let (event, withheld) = in_timeline(viewer, &told.cases[0]).await.unwrap();
+    let referral = one(viewer, &told.referrals[0]).await.unwrap_or_else(|| panic!("{what}: not found"));
+    assert_eq!(event, referral.content.clone().map(Event::ReferralSubmitted), "{what}");
+    assert_eq!(withheld, referral.withheld_classes, "{what}");
+    referral
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_one_event_is_told_alike_wherever_it_is_read() {
+    let world = World::start(PROGRAM).await.unwrap();
+    let program = world.ready().await.unwrap();
+    let hospital = world.caller(&program, HOSPITAL).await.unwrap();
+    let ward = world.caller(&program, WARD).await.unwrap();
+    let council = world.caller(&program, COUNCIL).await.unwrap();
+    let me = world.caller(&program, PROVIDER).await.unwrap();
+    let other = world.caller(&program, OTHER_PROVIDER).await.unwrap();
+    let mut enquiry = referral(me.post, "kita_A");
+    enquiry.facts.retain(|fact| fact.key == "care_procedures");
+    enquiry.consent_at_source = Some(intake::ConsentAtSource { anonymous: true, ..Default::default() });
+    let sent = hospital.referrals().submit_referral(hospital.request(enquiry)).await.unwrap().into_inner();
+    let told =
+        Told { cases: vec![sent.case_id], referrals: vec![sent.referral_id.clone()], ..Told::default() };
+    let id = &sent.referral_id;
+    world.views_reach_the_log().await.unwrap();
+
+    for (what, viewer) in [("the sender", &hospital), ("who is asked", &me)] {
+        let referral = alike(what, viewer, &told).await;
+        assert_eq!(referral.state, "submitted", "{what}");
+        assert!(!referral.content.unwrap().message.is_empty(), "{what}");
+    }
+    let of_the_ward = alike("the intake post", &ward, &told).await;
+    assert!(!of_the_ward.content.unwrap().message.is_empty());
+    assert_eq!(
+        (of_the_ward.state.as_str(), of_the_ward.etag.as_str()),
+        ("", ""),
+        "it is not told of every step"
+    );
+    assert!(one(&other, id).await.is_none() && one(&council, id).await.is_none());
+
+    let before = answers(&ward, &told).await;
+    acknowledge(&me, id).await;
+    world.views_reach_the_log().await.unwrap();
+    assert!(answers(&ward, &told).await == before, "the intake post can tell that it was acknowledged");
+
+    decline(&me, id).await;
+    reroute(&hospital, id, &other).await;
+    world.views_reach_the_log().await.unwrap();
+    let kept = alike("who declined", &me, &told).await;
+    assert_eq!((kept.state.as_str(), kept.to_post_id.as_str(), kept.etag.as_str()), ("", "", ""));
+    let content = kept.content.unwrap();
+    assert_eq!((&content.referral_id, content.message.as_str(), content.facts.len()), (id, "", 0));
+    let taken_on = one(&other, id).await.unwrap();
+    assert_eq!(taken_on.state, "submitted");
+    assert!(!taken_on.content.unwrap().message.is_empty(), "whoever it is sent on to reads what was sent");
 }

@@ -107,6 +107,13 @@ impl ReferralState {
         (!self.decliners.contains(&self.receiver)).then_some(self.receiver)
     }
 
+    /// Whether the post has what was sent before it: the sender, and whoever is asked or took it up.
+    ///
+    /// One that declined, or before which it was taken back, has it before it no more.
+    pub fn is_before(&self, post: PostId) -> bool {
+        post == self.sender || (self.asked() == Some(post) && self.stage != Stage::Closed)
+    }
+
     /// The posts whose own part it is now.
     pub fn parties(&self) -> impl Iterator<Item = PostId> {
         [self.sender].into_iter().chain(self.asked())
