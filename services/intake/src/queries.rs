@@ -11,23 +11,20 @@ use jiff::Timestamp;
 use tasuki_contract::event::v1::ItemKind;
 use tasuki_contract::intake::v1 as pb;
 use tasuki_contract::{DataClass, Event};
-use tasuki_domain::days::epoch_day;
-use tasuki_domain::decision::{day_in_tokyo, etag};
+use tasuki_domain::decision::etag;
 use tasuki_domain::ids::{CaseId, PostId, ReferralId};
 use tasuki_domain::referral::{ReferralState, Stage};
 use tasuki_domain::refusal::Violation;
-use tasuki_kit::{Context, Platform, errors, page};
-use tasuki_log::reads::ReadOutcome;
-use tasuki_log::{LogError, ReadEntry, Record};
-use tasuki_privacy::{Access, Level, POLICY_VERSION, Viewer};
+use tasuki_kit::reading::{Asking, Disclosed, day_of, on_record};
+use tasuki_kit::{Platform, errors, page};
+use tasuki_log::{LogError, Record};
+use tasuki_privacy::{Access, Level};
 use tasuki_views::{ItemFilter, ItemRow, Views};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::wait;
 
-/// How often an answer is made anew when what may be disclosed changes under it.
-const TRIES_MAX: u32 = 5;
 /// Rows of the view that are asked for at once, at least.
 const CHUNK_MIN: usize = 50;
 /// Cases that are loaded at the same time for one caller, so that one list does not take the whole pool.
@@ -35,7 +32,7 @@ const LOADS_MAX: usize = 8;
 
 pub(crate) async fn get(
     platform: &Platform,
-    caller: &Context,
+    asking: &Asking,
     request: &pb::GetReferralRequest,
 ) -> Result<pb::GetReferralResponse, Status> {
     let id = Uuid::try_parse(&request.referral_id)
@@ -43,67 +40,64 @@ pub(crate) async fn get(
     // Read from the log, which is never behind: there is nothing to wait for.
     wait::named(&request.after_event_id)?;
     let case = platform.case_of(id).await.map_err(|e| errors::fault(&e))?.ok_or_else(errors::not_found)?;
-    let viewer = viewer(platform, caller)?;
-    for _ in 0..TRIES_MAX {
-        let epochs = platform.reader().disclosure_epochs(&[case.0]).await.map_err(|e| errors::fault(&e))?;
-        let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
-        let state = &loaded.state;
-        let referral = state.referrals.get(&ReferralId(id)).ok_or_else(errors::not_found)?;
-        let record = submission(platform, referral).await?;
-        let access = Access::of_case(&viewer, state, today());
-        let lens = access.event_of(&record.header);
-        if !lens.is_told() {
-            return Err(errors::not_found());
-        }
-        let content = match platform.reader().open(platform.sealer(), &record).await {
-            Ok(opened) => match lens.redact(opened) {
-                Some(Event::ReferralSubmitted(content)) => Some(content),
-                _ => None,
-            },
-            // What was erased stays erased: the referral is shown without content.
-            Err(LogError::Unopenable { .. }) => None,
-            Err(error) => return Err(errors::fault(&error)),
-        };
-        let entry = ReadEntry {
-            agency: caller.actor.agency.0,
-            post: caller.actor.post.0,
-            purpose: caller.purpose.clone(),
-            method: "ReferralService/GetReferral",
-            cases: epochs,
-            events: vec![referral.submission],
-            fact_keys: content.iter().flat_map(|c| &c.facts).map(|f| f.key.clone()).collect(),
-            grants: access.grants().into_iter().map(|g| g.0).collect(),
-            policy_version: POLICY_VERSION,
-        };
-        match platform.reads().record(entry).await.map_err(|e| errors::fault(&e))? {
-            ReadOutcome::Stale => continue,
-            ReadOutcome::Recorded => {}
-        }
-        let rule = Event::rule_of(&record.header.r#type).ok_or_else(errors::not_found)?;
-        let mut shown = summary(ReferralId(id), referral);
-        // What became of it is for those whose part it is now, and for those who read of every referral.
-        let told_now = referral.parties().any(|party| party == viewer.post)
-            || access.class_level(DataClass::ReferralState) > Level::None;
-        if !told_now {
-            shown = pb::Referral {
-                state: String::new(),
-                to_post_id: String::new(),
-                etag: String::new(),
-                ..shown
-            };
-        }
-        shown.content = content;
-        shown.withheld_classes = lens.withheld_classes(rule).into_iter().map(|c| c as i32).collect();
-        shown.withheld_keys = access.withheld_keys().into_iter().map(str::to_owned).collect();
-        return Ok(pb::GetReferralResponse { referral: Some(shown) });
+    on_record(platform, asking, || async {
+        let (referral, disclosed) = one(platform, asking, case, ReferralId(id)).await?;
+        Ok((pb::GetReferralResponse { referral: Some(referral) }, disclosed))
+    })
+    .await
+}
+
+/// A referral as the caller may see it now, with what that discloses.
+///
+/// Errors: `NOT_FOUND`, for an unknown one and for one that the caller is not told of alike.
+async fn one(
+    platform: &Platform,
+    asking: &Asking,
+    case: CaseId,
+    id: ReferralId,
+) -> Result<(pb::Referral, Disclosed), Status> {
+    let epochs = platform.reader().disclosure_epochs(&[case.0]).await.map_err(|e| errors::fault(&e))?;
+    let epoch = epochs.first().map_or(0, |(_, epoch)| *epoch);
+    let state = platform.case(case).await.map_err(|e| errors::fault(&e))?.state;
+    let referral = state.referrals.get(&id).ok_or_else(errors::not_found)?;
+    let record = submission(platform, referral).await?;
+    let access = Access::of_case(&asking.viewer, &state, day_of(Timestamp::now()));
+    let lens = access.event_of(&record.header);
+    let rule = Event::rule_of(&record.header.r#type).ok_or_else(errors::not_found)?;
+    if !lens.is_told() {
+        return Err(errors::not_found());
     }
-    Err(errors::append_failed(&tasuki_log::AppendError::Conflict))
+    let content = match platform.reader().open(platform.sealer(), &record).await {
+        Ok(opened) => match lens.redact(opened) {
+            Some(Event::ReferralSubmitted(content)) => Some(content),
+            _ => None,
+        },
+        // What was erased stays erased: the referral is shown without content.
+        Err(LogError::Unopenable { .. }) => None,
+        Err(error) => return Err(errors::fault(&error)),
+    };
+    let mut disclosed = Disclosed::default();
+    let keys: Vec<String> = content.iter().flat_map(|c| &c.facts).map(|fact| fact.key.clone()).collect();
+    disclosed.add(Some((case, epoch)), [referral.submission], keys, access.grants());
+    // What became of it is for those whose part it is now, and for those who read of every referral.
+    let told_now = referral.parties().any(|party| party == asking.post())
+        || access.class_level(DataClass::ReferralState) > Level::None;
+    let mut shown = summary(id, referral);
+    if !told_now {
+        shown.state.clear();
+        shown.to_post_id.clear();
+        shown.etag.clear();
+    }
+    shown.content = content;
+    shown.withheld_classes = lens.withheld_classes(rule).into_iter().map(|class| class as i32).collect();
+    shown.withheld_keys = access.withheld_keys().into_iter().map(str::to_owned).collect();
+    Ok((shown, disclosed))
 }
 
 pub(crate) async fn list(
     platform: &Platform,
     views: &Views,
-    caller: &Context,
+    asking: &Asking,
     request: &pb::ListReferralsRequest,
 ) -> Result<pb::ListReferralsResponse, Status> {
     let size = page::size(request.page_size)?;
@@ -111,7 +105,7 @@ pub(crate) async fn list(
         return Err(errors::invalid_field("state", Violation::UNKNOWN_CODE));
     }
     let after = wait::named(&request.after_event_id)?;
-    let post = caller.actor.post;
+    let post = asking.post();
     let bound: [&[u8]; 3] = [b"ListReferrals", post.0.as_bytes(), request.state.as_bytes()];
     let place = page::place(platform.keyring(), &bound, &request.page_token)?;
     if let Some(event) = after {
@@ -120,20 +114,29 @@ pub(crate) async fn list(
     // The token holds the last item, never its place in the log.
     let before = match place.and_then(|p| Uuid::from_slice(&p).ok()) {
         Some(last) => {
-            let row = views.item(last).await.map_err(|e| unavailable(&e))?;
+            let row = views.item(last).await.map_err(|e| errors::view_fault(&e))?;
             row.map(|r| (r.created_position, r.item_id))
         }
         None => None,
     };
     let states = if request.state.is_empty() { Vec::new() } else { vec![request.state.clone()] };
     let filter = ItemFilter { states, before };
-    let (shown, more) = listed(platform, views, caller, filter, size).await?;
-    let next_page_token = match shown.last().filter(|_| more) {
-        Some(last) => page::token(platform.keyring(), &bound, last.id.0.as_bytes()),
-        None => String::new(),
-    };
-    let referrals = shown.into_iter().map(|shown| shown.referral).collect();
-    Ok(pb::ListReferralsResponse { referrals, next_page_token })
+    on_record(platform, asking, || async {
+        let mut shown = own_parts(platform, views, post, filter.clone(), size + 1).await?;
+        let more = shown.len() > size;
+        shown.truncate(size);
+        let mut disclosed = Disclosed::default();
+        for shown in &shown {
+            disclosed.add(Some((shown.case, shown.epoch)), [shown.submission], [], []);
+        }
+        let next_page_token = match shown.last().filter(|_| more) {
+            Some(last) => page::token(platform.keyring(), &bound, last.id.0.as_bytes()),
+            None => String::new(),
+        };
+        let referrals = shown.into_iter().map(|shown| shown.referral).collect();
+        Ok((pb::ListReferralsResponse { referrals, next_page_token }, disclosed))
+    })
+    .await
 }
 
 /// A referral of a list, with what goes on record for it.
@@ -144,39 +147,6 @@ struct Shown {
     epoch: u64,
     submission: Uuid,
     referral: pb::Referral,
-}
-
-/// A page on record, and whether something that the caller sees follows.
-async fn listed(
-    platform: &Platform,
-    views: &Views,
-    caller: &Context,
-    filter: ItemFilter,
-    size: usize,
-) -> Result<(Vec<Shown>, bool), Status> {
-    for _ in 0..TRIES_MAX {
-        let mut shown = own_parts(platform, views, caller.actor.post, filter.clone(), size + 1).await?;
-        let more = shown.len() > size;
-        shown.truncate(size);
-        let mut cases: Vec<(Uuid, u64)> = shown.iter().map(|shown| (shown.case.0, shown.epoch)).collect();
-        cases.sort_unstable();
-        cases.dedup();
-        let entry = ReadEntry {
-            agency: caller.actor.agency.0,
-            post: caller.actor.post.0,
-            purpose: caller.purpose.clone(),
-            method: "ReferralService/ListReferrals",
-            cases,
-            events: shown.iter().map(|shown| shown.submission).collect(),
-            fact_keys: Vec::new(),
-            grants: Vec::new(),
-            policy_version: POLICY_VERSION,
-        };
-        if platform.reads().record(entry).await.map_err(|e| errors::fault(&e))? == ReadOutcome::Recorded {
-            return Ok((shown, more));
-        }
-    }
-    Err(errors::append_failed(&tasuki_log::AppendError::Conflict))
 }
 
 /// The first `wanted` referrals that are the post's own part now, newest first.
@@ -195,7 +165,7 @@ async fn own_parts(
     let mut found = Vec::with_capacity(wanted);
     loop {
         let rows = views.items(post, ItemKind::ItemReferral, &filter, limit).await;
-        let rows = rows.map_err(|e| unavailable(&e))?;
+        let rows = rows.map_err(|e| errors::view_fault(&e))?;
         let Some(last) = rows.last() else { return Ok(found) };
         filter.before = Some((last.created_position, last.item_id));
         let ends = rows.len() < limit;
@@ -264,19 +234,4 @@ fn summary(id: ReferralId, referral: &ReferralState) -> pb::Referral {
         etag: etag(id.0, referral.revision),
         ..pb::Referral::default()
     }
-}
-
-fn viewer(platform: &Platform, caller: &Context) -> Result<Viewer, Status> {
-    let directory = platform.directory();
-    let agency = directory.agency_of(caller.actor.post).ok_or_else(errors::not_found)?;
-    Ok(Viewer { post: caller.actor.post, agency: agency.id, kind: agency.kind.clone() })
-}
-
-/// Today in Tokyo, as days since 1970-01-01.
-fn today() -> i32 {
-    epoch_day(day_in_tokyo(Timestamp::now()))
-}
-
-pub(crate) fn unavailable(error: &tasuki_views::ViewError) -> Status {
-    errors::fault(&tasuki_log::LogError::Database(error.to_string()))
 }
