@@ -4,13 +4,13 @@
 //! record before its answer leaves.
 
 use std::collections::HashMap;
-use std::pin::pin;
+use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use tasuki_contract::event::v1::ItemKind;
 use tasuki_contract::intake::v1 as pb;
 use tasuki_contract::{DataClass, Event};
+use tasuki_domain::case::CaseState;
 use tasuki_domain::decision::etag;
 use tasuki_domain::ids::{CaseId, PostId, ReferralId};
 use tasuki_domain::referral::{ReferralState, Stage};
@@ -19,7 +19,7 @@ use tasuki_kit::reading::{Asking, Disclosed, day_of, on_record};
 use tasuki_kit::{Platform, errors, page};
 use tasuki_log::{LogError, Record};
 use tasuki_privacy::{Access, Level};
-use tasuki_views::{ItemFilter, ItemRow, Views};
+use tasuki_views::{ItemFilter, Views};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -27,8 +27,6 @@ use crate::wait;
 
 /// Rows of the view that are asked for at once, at least.
 const CHUNK_MIN: usize = 50;
-/// Cases that are loaded at the same time for one caller, so that one list does not take the whole pool.
-const LOADS_MAX: usize = 8;
 
 pub(crate) async fn get(
     platform: &Platform,
@@ -56,9 +54,8 @@ async fn one(
     case: CaseId,
     id: ReferralId,
 ) -> Result<(pb::Referral, Disclosed), Status> {
-    let epochs = platform.reader().disclosure_epochs(&[case.0]).await.map_err(|e| errors::fault(&e))?;
-    let epoch = epochs.first().map_or(0, |(_, epoch)| *epoch);
-    let state = platform.case(case).await.map_err(|e| errors::fault(&e))?.state;
+    let loaded = platform.cases_with_epochs(&[case]).await.map_err(|e| errors::fault(&e))?;
+    let (_, epoch, state) = loaded.into_iter().next().ok_or_else(errors::not_found)?;
     let referral = state.referrals.get(&id).ok_or_else(errors::not_found)?;
     let record = submission(platform, referral).await?;
     let access = Access::of_case(&asking.viewer, &state, day_of(Timestamp::now()));
@@ -153,7 +150,7 @@ struct Shown {
 ///
 /// The view keeps what a post once listed, so some rows are its own part no more. Nothing of the answer may depend on
 /// them: reading goes on until enough is found that it sees, or until its list ends. Each row is looked at once, in
-/// chunks, a few cases at a time, and never more than one chunk is held.
+/// chunks whose cases are loaded in one statement, and never more than one chunk is held.
 async fn own_parts(
     platform: &Platform,
     views: &Views,
@@ -169,22 +166,20 @@ async fn own_parts(
         let Some(last) = rows.last() else { return Ok(found) };
         filter.before = Some((last.created_position, last.item_id));
         let ends = rows.len() < limit;
-        // Epochs before states: a change between the two makes the record stale, never unseen.
-        let mut cases: Vec<Uuid> = rows.iter().filter_map(|row| row.case.map(|case| case.0)).collect();
+        let mut cases: Vec<CaseId> = rows.iter().filter_map(|row| row.case).collect();
         cases.sort_unstable();
         cases.dedup();
-        let epochs = platform.reader().disclosure_epochs(&cases).await.map_err(|e| errors::fault(&e))?;
-        let epochs: HashMap<Uuid, u64> = epochs.into_iter().collect();
-        let states = &filter.states;
-        let look = |row: &ItemRow| {
-            let case = row.case?;
-            let epoch = epochs.get(&case.0).copied().unwrap_or(0);
-            Some(own_part(platform, post, ReferralId(row.item_id), case, epoch, states))
-        };
-        let looks: Vec<_> = rows.iter().filter_map(look).collect();
-        let mut looks = pin!(stream::iter(looks).buffered(LOADS_MAX));
-        while let Some(shown) = looks.try_next().await? {
-            found.extend(shown);
+        let loaded = platform.cases_with_epochs(&cases).await.map_err(|e| errors::fault(&e))?;
+        let cases: HashMap<CaseId, (u64, Arc<CaseState>)> =
+            loaded.into_iter().map(|(case, epoch, state)| (case, (epoch, state))).collect();
+        for row in &rows {
+            let Some((case, (epoch, state))) = row.case.and_then(|case| cases.get_key_value(&case)) else {
+                continue;
+            };
+            let id = ReferralId(row.item_id);
+            let Some(referral) = own_part(state, post, id, &filter.states) else { continue };
+            let submission = referral.submission;
+            found.push(Shown { id, case: *case, epoch: *epoch, submission, referral: summary(id, referral) });
             if found.len() == wanted {
                 return Ok(found);
             }
@@ -198,23 +193,16 @@ async fn own_parts(
 /// One referral, if it is the post's own part now and in one of the states; none: in any.
 ///
 /// A post that declined keeps its own answer, and learns nothing of what became of the referral.
-async fn own_part(
-    platform: &Platform,
+fn own_part<'s>(
+    case: &'s CaseState,
     post: PostId,
     id: ReferralId,
-    case: CaseId,
-    epoch: u64,
     states: &[String],
-) -> Result<Option<Shown>, Status> {
-    let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
-    let Some(referral) = loaded.state.referrals.get(&id) else { return Ok(None) };
+) -> Option<&'s ReferralState> {
+    let referral = case.referrals.get(&id)?;
     // The view may be a moment behind the log.
     let in_state = states.is_empty() || states.iter().any(|state| state == referral.stage.code());
-    if !in_state || referral.parties().all(|party| party != post) {
-        return Ok(None);
-    }
-    let submission = referral.submission;
-    Ok(Some(Shown { id, case, epoch, submission, referral: summary(id, referral) }))
+    (in_state && referral.parties().any(|party| party == post)).then_some(referral)
 }
 
 /// What was sent, as it stands in the log: one row, however long the case is.
