@@ -47,7 +47,7 @@ pub enum ReadOutcome {
     Stale,
 }
 
-type Job = (ReadEntry, oneshot::Sender<Result<ReadOutcome, LogError>>);
+type Job = (Vec<ReadEntry>, oneshot::Sender<Result<ReadOutcome, LogError>>);
 
 /// Puts reads on record, many in one transaction.
 #[derive(Clone, Debug)]
@@ -76,8 +76,19 @@ impl ReadRecords {
 
     /// Commits the record, or finds that the answer must be made anew.
     pub async fn record(&self, entry: ReadEntry) -> Result<ReadOutcome, LogError> {
+        self.record_all(vec![entry]).await
+    }
+
+    /// Commits the records of one answer together: all of them, or none where one is found to be stale.
+    ///
+    /// An answer about several cases has one record for each, so that each guardian finds its own child's reads and
+    /// nobody else's. Without an entry there is nothing to commit.
+    pub async fn record_all(&self, entries: Vec<ReadEntry>) -> Result<ReadOutcome, LogError> {
+        if entries.is_empty() {
+            return Ok(ReadOutcome::Recorded);
+        }
         let (answer, answered) = oneshot::channel();
-        self.queue.send((entry, answer)).await.map_err(|_| LogError::Unavailable)?;
+        self.queue.send((entries, answer)).await.map_err(|_| LogError::Unavailable)?;
         answered.await.map_err(|_| LogError::Unavailable)?
     }
 }
@@ -88,18 +99,19 @@ async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
     let mut daily = Daily::default();
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
         daily.keep(&database);
-        let (entries, answers): (Vec<ReadEntry>, Vec<_>) = batch.drain(..).unzip();
-        let result = commit(&database, &mut connection, &entries).await;
+        let (reads, answers): (Vec<Vec<ReadEntry>>, Vec<_>) = batch.drain(..).unzip();
+        let result = commit(&database, &mut connection, &reads).await;
         match result {
             Ok(outcomes) => {
-                let recorded = outcomes.iter().filter(|o| **o == ReadOutcome::Recorded).count();
+                let recorded = reads.iter().zip(&outcomes).filter(|(_, o)| **o == ReadOutcome::Recorded);
+                let recorded: usize = recorded.map(|(entries, _)| entries.len()).sum();
                 tasuki_telemetry::metrics().reads_recorded(recorded as u64);
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     let _ = answer.send(Ok(outcome));
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, reads = entries.len(), "reads could not be put on record");
+                tracing::warn!(%error, reads = reads.len(), "reads could not be put on record");
                 for answer in answers {
                     let _ = answer.send(Err(LogError::Unavailable));
                 }
@@ -112,13 +124,13 @@ async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
 async fn commit(
     database: &Database,
     connection: &mut Durable<Statement>,
-    entries: &[ReadEntry],
+    reads: &[Vec<ReadEntry>],
 ) -> Result<Vec<ReadOutcome>, LogError> {
     for last_try in [false, true] {
         let attempt = async {
             let prepare = async |client: &Client| Ok(client.prepare(&record_sql()).await?);
             let (client, statement) = connection.get(database, prepare).await?;
-            record_all(client, statement, entries).await
+            write(client, statement, reads).await
         };
         let error = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
             Ok(Ok(outcomes)) => return Ok(outcomes),
@@ -141,11 +153,12 @@ async fn commit(
 }
 
 /// One statement, which is a transaction of its own: it holds the epochs of all cases in the order of their ids, and
-/// writes those entries of which every case is as it was evaluated.
+/// writes the entries of those answers of which every case is as it was evaluated.
 ///
-/// Shape: `$1` the cases to hold; `$2` to `$4` entry (from 1), case and epoch of what was evaluated; `$3`, `$5`, `$6`
+/// Shape: `$1` the cases to hold; `$2` to `$4` answer (from 1), case and epoch of what was evaluated; `$3`, `$5`, `$6`
 /// and `$7` the lists of all entries one after the other, and in `$14` to `$17` how long they are before each entry
-/// and after the last; `$8` to `$13` a value for each entry. The row that it gives: [`DURABILITY`], stale entries.
+/// and after the last; `$8` to `$13` a value for each entry, and in `$18` the answer that it belongs to. The row that
+/// it gives: [`DURABILITY`], stale answers.
 fn record_sql() -> String {
     let list = |lists: &str, ends: &str| {
         format!("({lists})[({ends}::int4[])[e.entry::int4] + 1:({ends}::int4[])[e.entry::int4 + 1]]")
@@ -154,18 +167,18 @@ fn record_sql() -> String {
         "WITH held AS MATERIALIZED ( \
              SELECT case_id, epoch FROM log.disclosures WHERE case_id = ANY($1) ORDER BY case_id FOR SHARE \
          ), stale AS MATERIALIZED ( \
-             SELECT DISTINCT c.entry FROM unnest($2::int8[], $3::uuid[], $4::int8[]) AS c(entry, case_id, epoch) \
+             SELECT DISTINCT c.answer FROM unnest($2::int8[], $3::uuid[], $4::int8[]) AS c(answer, case_id, epoch) \
              LEFT JOIN held USING (case_id) WHERE c.epoch <> coalesce(held.epoch, 0) \
          ), written AS ( \
              INSERT INTO log.reads (read_id, read_at, agency_id, post_id, purpose, method, case_ids, event_ids, \
                                     fact_keys, grant_ids, policy_version) \
              SELECT e.id, clock_timestamp(), e.agency, e.post, e.purpose, e.method, {cases}, {events}, {keys}, \
                     {grants}, e.policy \
-             FROM unnest($8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::int4[]) \
-                  WITH ORDINALITY AS e(id, agency, post, purpose, method, policy, entry) \
-             WHERE NOT EXISTS (SELECT FROM stale WHERE stale.entry = e.entry) \
+             FROM unnest($8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::int4[], $18::int8[]) \
+                  WITH ORDINALITY AS e(id, agency, post, purpose, method, policy, answer, entry) \
+             WHERE NOT EXISTS (SELECT FROM stale WHERE stale.answer = e.answer) \
          ) \
-         SELECT {DURABILITY}, ARRAY(SELECT entry FROM stale)",
+         SELECT {DURABILITY}, ARRAY(SELECT answer FROM stale)",
         cases = list("$3", "$14"),
         events = list("$5::uuid[]", "$15"),
         keys = list("$6::text[]", "$16"),
@@ -191,17 +204,20 @@ impl<T> Lists<T> {
     }
 }
 
-async fn record_all(
+/// What became of each answer, in their order.
+async fn write(
     client: &Client,
     statement: &Statement,
-    entries: &[ReadEntry],
+    reads: &[Vec<ReadEntry>],
 ) -> Result<Vec<ReadOutcome>, LogError> {
+    let numbered = || reads.iter().zip(1_i64..).flat_map(|(all, n)| all.iter().map(move |e| (e, n)));
+    let answers: Vec<i64> = numbered().map(|(_, n)| n).collect();
+    let case_answers: Vec<i64> = numbered().flat_map(|(e, n)| e.cases.iter().map(move |_| n)).collect();
+    let entries: Vec<&ReadEntry> = reads.iter().flatten().collect();
     let cases = Lists::of(entries.iter().map(|e| e.cases.iter().map(|c| c.0)));
     let events = Lists::of(entries.iter().map(|e| e.events.iter()));
     let keys = Lists::of(entries.iter().map(|e| e.fact_keys.iter()));
     let grants = Lists::of(entries.iter().map(|e| e.grants.iter()));
-    let numbered = entries.iter().zip(1_i64..);
-    let case_entries: Vec<i64> = numbered.flat_map(|(e, n)| e.cases.iter().map(move |_| n)).collect();
     let epochs: Vec<i64> = entries.iter().flat_map(|e| e.cases.iter().map(|c| c.1 as i64)).collect();
     let mut to_hold = cases.all.clone();
     to_hold.sort_unstable();
@@ -217,7 +233,7 @@ async fn record_all(
             statement,
             &[
                 &to_hold,
-                &case_entries,
+                &case_answers,
                 &cases.all,
                 &epochs,
                 &events.all,
@@ -233,14 +249,15 @@ async fn record_all(
                 &events.ends,
                 &keys.ends,
                 &grants.ends,
+                &answers,
             ],
         )
         .await?;
     // What a connection that does not promise durability has committed is served to nobody.
     durable(&row, 0)?;
-    let mut outcomes = vec![ReadOutcome::Recorded; entries.len()];
-    for entry in row.get::<_, Vec<i64>>(2) {
-        outcomes[entry as usize - 1] = ReadOutcome::Stale;
+    let mut outcomes = vec![ReadOutcome::Recorded; reads.len()];
+    for answer in row.get::<_, Vec<i64>>(2) {
+        outcomes[answer as usize - 1] = ReadOutcome::Stale;
     }
     Ok(outcomes)
 }

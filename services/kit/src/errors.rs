@@ -97,6 +97,16 @@ pub fn fault(error: &LogError) -> Status {
     Status::with_error_details(Code::Unavailable, "temporarily unavailable", all)
 }
 
+/// A fault of the views, in its own words for the log; the caller reads the same as of any other fault.
+pub fn view_fault(error: &dyn std::fmt::Display) -> Status {
+    fault(&LogError::Database(format!("views: {error}")))
+}
+
+/// A caller without a post, such as an operator, asks for what only a post can see.
+pub fn post_required() -> Status {
+    status(Code::PermissionDenied, "POST_REQUIRED", "only a post has views", "窓口として呼び出してください")
+}
+
 /// The views have not reached the event in the time that a caller may wait.
 pub fn view_behind() -> Status {
     let mut all = details("VIEW_BEHIND", "反映が遅れています。もう一度お試しください");

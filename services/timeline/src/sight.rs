@@ -10,6 +10,7 @@ use tasuki_domain::case::CaseState;
 use tasuki_domain::circle::Circle;
 use tasuki_domain::ids::CaseId;
 use tasuki_kit::Platform;
+use tasuki_privacy::{Access, Viewer};
 use tonic::Status;
 
 use crate::errors;
@@ -33,6 +34,11 @@ impl Sight {
 
     pub(crate) fn circle(&self) -> &Circle {
         &self.state.circle
+    }
+
+    /// What the viewer may read of the case on a day, counted from 1970-01-01.
+    pub(crate) fn access<'a>(&'a self, viewer: &'a Viewer, day: i32) -> Access<'a> {
+        Access::of_case(viewer, &self.state, day)
     }
 }
 

@@ -126,6 +126,21 @@ async fn a_read_evaluated_before_a_change_of_disclosure_is_stale_and_leaves_no_r
     assert_eq!((recorded(&log, case).await, recorded(&log, other).await), (2, 1));
 }
 
+#[tokio::test]
+async fn the_records_of_one_answer_are_committed_together_or_not_at_all() {
+    let log = Log::fresh().await;
+    let reads = ReadRecords::start(log.database.clone());
+    let (case, other) = (Uuid::now_v7(), Uuid::now_v7());
+    log.writer.append(disclosing(case)).await.unwrap();
+    let evaluated = epoch(&log, case).await;
+    let answer = |epoch| vec![read_of(other, 0), read_of(case, epoch)];
+    assert_eq!(reads.record_all(answer(evaluated - 1)).await.unwrap(), ReadOutcome::Stale);
+    assert_eq!((recorded(&log, case).await, recorded(&log, other).await), (0, 0));
+    assert_eq!(reads.record_all(answer(evaluated)).await.unwrap(), ReadOutcome::Recorded);
+    assert_eq!((recorded(&log, case).await, recorded(&log, other).await), (1, 1));
+    assert_eq!(reads.record_all(Vec::new()).await.unwrap(), ReadOutcome::Recorded);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_is_recorded_under_an_epoch_after_its_end_was_acknowledged() {
     const ENDINGS: u64 = 40;
