@@ -11,6 +11,7 @@ pub mod bench;
 pub mod call;
 pub mod cli;
 pub mod demo;
+mod hint;
 pub mod layer;
 pub mod maintain;
 pub mod node;
