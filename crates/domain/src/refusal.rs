@@ -159,7 +159,7 @@ reasons! {
     /// This side has confirmed already.
     AlreadyConfirmed "ALREADY_CONFIRMED" Precondition "already confirmed; nothing more is to do here" "すでに確認済みです。ほかの操作は要りません";
     /// The owner of an action stands outside the circle of the case.
-    OwnerOutsideCircle "OWNER_OUTSIDE_CIRCLE" Precondition "the owner of the action does not take part in the case; choose one that does, or refer the case to it first" "担当する窓口がこのケースの支援の輪にいません。輪にいる窓口を選ぶか、先に紹介してください";
+    OwnerOutsideCircle "OWNER_OUTSIDE_CIRCLE" Precondition "the owner of the action does not take part in the case; choose one that does, or refer the case to it first" "担当する窓口がこのケースの支援の輪にいません。支援の輪にいる窓口を選ぶか、先に紹介してください";
     /// The post neither called the meeting nor was invited.
     NotInvited "NOT_INVITED" Precondition "the post was not invited; name only posts that were" "その窓口は招集されていません。招集した窓口だけを指定してください";
     /// It exists already.

@@ -140,3 +140,34 @@ fn details(reason: &str, ja: &str) -> ErrorDetails {
     all.set_localized_message("ja", ja);
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_fields_are_malformed_their_description_fits_into_the_headers() {
+        let see = "decline_reason in crates/domain/data/codes.json";
+        let one = |i: usize| Violation {
+            see: see.to_owned(),
+            ..Violation::new(format!("facts[{i}].value"), Violation::UNKNOWN_CODE)
+        };
+        let status = invalid(&(0..1_000).map(one).collect::<Vec<_>>());
+        let headers = status.details().len() * 4 / 3 + status.message().len();
+        assert!(headers < 7_500, "{headers} bytes");
+        let told = status.get_error_details();
+        let told = told.bad_request().map_or(0, |bad| bad.field_violations.len());
+        assert!(told > 20 && status.message().ends_with(&format!(" and {} more", 1_000 - told)), "{told}");
+    }
+
+    #[test]
+    fn a_state_that_may_be_known_is_named_in_both_languages_and_for_programs() {
+        let status = refused(&Refusal::State("needs_routing"));
+        assert!(status.message().ends_with("(now: needs_routing)"));
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().map(|info| info.reason.as_str()), Some("WRONG_STATE"));
+        let state = details.error_info().and_then(|info| info.metadata.get("state"));
+        assert_eq!(state.map(String::as_str), Some("needs_routing"));
+        assert!(details.localized_message().is_some_and(|text| text.message.contains("次の依頼先")));
+    }
+}
