@@ -39,7 +39,7 @@ violations! {
     /// The code is not in its table.
     UNKNOWN_CODE "is none of the codes allowed here" "使えるコードではありません";
     /// No such dictionary key.
-    UNKNOWN_KEY "is no key of the field dictionary" "項目辞書にないキーです";
+    UNKNOWN_KEY "is no key of the field dictionary, crates/domain/data/dictionary.json" "項目辞書 crates/domain/data/dictionary.json にないキーです";
     /// The same entry twice.
     DUPLICATE "is given twice" "重複しています";
     /// No such day, or a day that may not be.
