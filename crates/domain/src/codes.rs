@@ -96,6 +96,12 @@ named_enum! {
     }
 }
 
+/// Where the codes of these tables are listed with their labels, for people.
+pub fn place(tables: &[Table]) -> String {
+    let names: Vec<&str> = tables.iter().map(|table| table.name()).collect();
+    format!("{} in crates/domain/data/codes.json", names.join(" or "))
+}
+
 /// One row of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

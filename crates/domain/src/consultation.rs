@@ -106,7 +106,7 @@ impl ConsultationState {
         let desk = self.desk.filter(|desk| *desk == given.actor.post).ok_or(Reason::NotFound)?;
         let id = ConsultationId(id.unwrap_or_default());
         check_etag(context, id.0, self.version)?;
-        if stages.contains(&self.stage) { Ok((id, desk)) } else { Err(Reason::WrongState.into()) }
+        if stages.contains(&self.stage) { Ok((id, desk)) } else { Err(Refusal::State(self.stage.code())) }
     }
 
     /// One more event about it, which its desk alone sees.

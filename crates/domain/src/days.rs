@@ -100,6 +100,14 @@ pub fn due(given: &Given<'_>, owner: PostId, business_days: u16) -> Result<Date,
     Ok(due_in(agency.calendar.as_ref(), given.today(), business_days))
 }
 
+/// The first open day of the owner's agency that is not before `day`.
+///
+/// Errors: those of [`active_post`](crate::decision::Look::active_post).
+pub fn open_from(given: &Given<'_>, owner: PostId, day: Date) -> Result<Date, Refusal> {
+    let (_, agency) = given.directory.active_post(owner)?;
+    Ok(due_in(agency.calendar.as_ref(), day, 0))
+}
+
 /// As [`due`], of an owner that may be retired by now: its duty goes to whoever looks after what it left.
 pub fn due_of_any(given: &Given<'_>, owner: PostId, business_days: u16) -> Date {
     due(given, owner, business_days).unwrap_or_else(|_| due_in(None, given.today(), business_days))
@@ -121,13 +129,20 @@ mod tests {
     #[test]
     fn a_desk_with_three_days_a_week_gets_more_calendar_days() {
         let mut world = World::new();
-        let mut seen = Vec::new();
+        let (mut seen, mut moved) = (Vec::new(), Vec::new());
         let refused = world.run(NURSE, |given| -> Result<crate::decision::Decision<()>, Refusal> {
             seen = vec![due(given, NURSE, 2)?, due(given, COORDINATOR, 2)?];
+            moved = vec![
+                open_from(given, NURSE, date(2024, 4, 11))?,
+                open_from(given, COORDINATOR, date(2024, 4, 11))?,
+                open_from(given, NURSE, date(2024, 5, 3))?,
+            ];
             Err(Refusal::invalid("nothing", Violation::MISSING))
         });
         assert!(refused.is_err());
         assert_eq!(seen, [date(2024, 4, 12), date(2024, 4, 15)]);
+        // A Thursday: closed at the desk that is open on Monday, Wednesday and Friday.
+        assert_eq!(moved, [date(2024, 4, 11), date(2024, 4, 12), date(2024, 5, 7)]);
     }
 
     #[test]

@@ -8,10 +8,10 @@ use jiff::civil::Date;
 use tasuki_contract::common::v1::{self as common, Fact, fact::Value};
 
 use crate::check::{self, FieldReason, ValueRef};
-use crate::dictionary::{self, Context, Field, Requirement};
+use crate::dictionary::{self, Context, Field, Kind, Requirement};
 use crate::refusal::{Checks, Violation};
 use crate::visibility::{DataClass, ReaderGroup};
-use crate::{days, decision::Given};
+use crate::{codes, days, decision::Given};
 
 /// Facts of one request.
 pub const FACTS_MAX: usize = 120;
@@ -51,7 +51,12 @@ pub fn check_all(checks: &mut Checks, name: &str, facts: &[Fact], carrier: Carri
         checks.require(seen.insert(fact.key.as_str()), path("key"), Violation::DUPLICATE);
         checks.require(may_travel(field, carrier), path("key"), Violation::NOT_ALLOWED);
         if let Err(why) = check_value(field, fact.value.as_ref(), given.today()) {
-            checks.require(false, path("value"), why);
+            checks.require_of(false, path("value"), why, || match field.kind {
+                Kind::Code(table) | Kind::Codes(table) if why == Violation::UNKNOWN_CODE => {
+                    codes::place(&[table])
+                }
+                _ => String::new(),
+            });
         }
     }
 }
@@ -108,14 +113,14 @@ fn why(reason: FieldReason) -> &'static str {
         FieldReason::Empty => Violation::MISSING,
         FieldReason::TooLong => Violation::TOO_LONG,
         FieldReason::TooMany => Violation::TOO_MANY,
-        FieldReason::ControlCharacter => "CONTROL_CHARACTER",
+        FieldReason::ControlCharacter => Violation::CONTROL_CHARACTER,
         FieldReason::UnknownCode => Violation::UNKNOWN_CODE,
         FieldReason::RepeatedCode => Violation::DUPLICATE,
         FieldReason::BadDate => Violation::BAD_DATE,
         FieldReason::OutOfRange => Violation::OUT_OF_RANGE,
-        FieldReason::IdeographicSpace => "IDEOGRAPHIC_SPACE",
-        FieldReason::NotKatakana => "NOT_KATAKANA",
-        FieldReason::BadMunicipality => "BAD_MUNICIPALITY",
+        FieldReason::IdeographicSpace => Violation::IDEOGRAPHIC_SPACE,
+        FieldReason::NotKatakana => Violation::NOT_KATAKANA,
+        FieldReason::BadMunicipality => Violation::BAD_MUNICIPALITY,
     }
 }
 

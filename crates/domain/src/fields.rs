@@ -75,22 +75,25 @@ pub fn chosen<E: TryFrom<i32> + PartialEq + Default>(
 
 /// Notes a municipality's code that is missing, or whose check digit is not its own.
 pub fn municipality(checks: &mut Checks, field: &str, code: &str) {
-    one_of(checks, field, code, municipality::is_municipality(code));
+    one_of(checks, field, code, municipality::is_municipality(code), || {
+        "six digits, the last one checks".to_owned()
+    });
 }
 
 /// Notes a code that is missing or in none of the tables.
 pub fn code(checks: &mut Checks, field: &str, tables: &[Table], text: &str) {
-    one_of(checks, field, text, tables.iter().any(|table| codes::lookup(*table, text).is_some()));
+    let known = tables.iter().any(|table| codes::lookup(*table, text).is_some());
+    one_of(checks, field, text, known, || codes::place(tables));
 }
 
 /// Notes a code that is missing or not in the closed list.
 pub fn listed(checks: &mut Checks, field: &str, list: &[&str], text: &str) {
-    one_of(checks, field, text, list.contains(&text));
+    one_of(checks, field, text, list.contains(&text), || list.join(", "));
 }
 
-fn one_of(checks: &mut Checks, field: &str, text: &str, known: bool) {
+fn one_of(checks: &mut Checks, field: &str, text: &str, known: bool, see: impl FnOnce() -> String) {
     let why = if text.is_empty() { Violation::MISSING } else { Violation::UNKNOWN_CODE };
-    checks.require(known, field, why);
+    checks.require_of(known, field, why, see);
 }
 
 /// Notes a day that is missing or none.

@@ -9,33 +9,76 @@ use std::fmt;
 pub struct Violation {
     /// Path of the field in the request, for example `facts[2].value`.
     pub field: String,
-    /// Stable reason, one of the constants here or of the dictionary's field errors.
+    /// Stable reason, one of the constants here.
     pub why: &'static str,
+    /// Where what may be given stands, or the values themselves; empty where the reason says enough.
+    pub see: String,
+}
+
+macro_rules! violations {
+    ($($(#[$doc:meta])* $name:ident $en:literal $ja:literal;)*) => {
+        impl Violation {
+            $($(#[$doc])* pub const $name: &'static str = stringify!($name);)*
+
+            /// Every reason with its text for people, in English and in Japanese.
+            pub const TEXTS: &'static [(&'static str, &'static str, &'static str)] =
+                &[$((Self::$name, $en, $ja),)*];
+        }
+    };
+}
+
+violations! {
+    /// The field is required.
+    MISSING "is required" "必須です";
+    /// The field is no UUID.
+    NOT_A_UUID "is not a UUID" "UUID ではありません";
+    /// The text is longer than allowed.
+    TOO_LONG "is longer than allowed" "長すぎます";
+    /// More entries than allowed.
+    TOO_MANY "has more entries than allowed" "件数が多すぎます";
+    /// The code is not in its table.
+    UNKNOWN_CODE "is none of the codes allowed here" "使えるコードではありません";
+    /// No such dictionary key.
+    UNKNOWN_KEY "is no key of the field dictionary, crates/domain/data/dictionary.json" "項目辞書 crates/domain/data/dictionary.json にないキーです";
+    /// The same entry twice.
+    DUPLICATE "is given twice" "重複しています";
+    /// No such day, or a day that may not be.
+    BAD_DATE "is no day that may stand here" "日付が正しくありません";
+    /// Out of the allowed range.
+    OUT_OF_RANGE "is out of range" "範囲外です";
+    /// The value's kind is not the one that the dictionary names for the key.
+    WRONG_KIND "is not of the kind that the dictionary names for the key" "項目辞書が定める種類の値ではありません";
+    /// Must be empty here.
+    NOT_ALLOWED "is not allowed here" "ここでは指定できません";
+    /// A control character in a text.
+    CONTROL_CHARACTER "holds a control character" "制御文字が含まれています";
+    /// A full-width space in a name.
+    IDEOGRAPHIC_SPACE "holds a full-width space" "全角の空白が含まれています";
+    /// A reading that is not in full-width katakana.
+    NOT_KATAKANA "is not in full-width katakana" "全角カタカナではありません";
+    /// No municipality's code, or a wrong check digit.
+    BAD_MUNICIPALITY "is no six-digit code of a municipality" "6桁の自治体コードではありません";
 }
 
 impl Violation {
-    /// The field is required.
-    pub const MISSING: &'static str = "MISSING";
-    /// The field is no UUID.
-    pub const NOT_A_UUID: &'static str = "NOT_A_UUID";
-    /// The text is longer than allowed.
-    pub const TOO_LONG: &'static str = "TOO_LONG";
-    /// More entries than allowed.
-    pub const TOO_MANY: &'static str = "TOO_MANY";
-    /// The code is not in its table.
-    pub const UNKNOWN_CODE: &'static str = "UNKNOWN_CODE";
-    /// No such dictionary key.
-    pub const UNKNOWN_KEY: &'static str = "UNKNOWN_KEY";
-    /// The same entry twice.
-    pub const DUPLICATE: &'static str = "DUPLICATE";
-    /// No such day, or a day that may not be.
-    pub const BAD_DATE: &'static str = "BAD_DATE";
-    /// Out of the allowed range.
-    pub const OUT_OF_RANGE: &'static str = "OUT_OF_RANGE";
-    /// The value's kind is not the one that the dictionary names for the key.
-    pub const WRONG_KIND: &'static str = "WRONG_KIND";
-    /// Must be empty here.
-    pub const NOT_ALLOWED: &'static str = "NOT_ALLOWED";
+    /// A malformed field about which there is no more to say than the reason.
+    pub fn new(field: impl Into<String>, why: &'static str) -> Self {
+        Self { field: field.into(), why, see: String::new() }
+    }
+
+    /// For people and programs: the stable reason, a colon, the text in both languages, and where to look.
+    pub fn describe(&self) -> String {
+        let texts = Self::TEXTS.iter().find(|(code, ..)| *code == self.why).map(|(_, en, ja)| (*en, *ja));
+        let of_reason = || Reason::ALL.iter().find(|r| r.code() == self.why).map(|r| (r.en(), r.ja()));
+        let mut text = self.why.to_owned();
+        if let Some((en, ja)) = texts.or_else(of_reason) {
+            text.push_str(&format!(": {en} / {ja}"));
+        }
+        if !self.see.is_empty() {
+            text.push_str(&format!(" ({})", self.see));
+        }
+        text
+    }
 }
 
 macro_rules! reasons {
@@ -74,55 +117,55 @@ pub enum Kind {
 
 reasons! {
     /// Unknown, or not the caller's to know of.
-    NotFound "NOT_FOUND" NotFound "not found" "見つかりません";
+    NotFound "NOT_FOUND" NotFound "not found; check the id, and for which post you act" "見つかりません。IDと、操作している窓口を確認してください";
     /// The etag is not the current one.
     StaleEtag "STALE_ETAG" Aborted "changed since you read it; read again" "読んだ後に変更されています。読み直してください";
     /// The thing is not in a state in which this may be done.
-    WrongState "WRONG_STATE" Precondition "not possible in the present state" "現在の状態ではできません";
+    WrongState "WRONG_STATE" Precondition "not possible in the present state; read again how it stands" "現在の状態ではできません。読み直して状況を確認してください";
     /// It was accepted already.
-    AlreadyAccepted "ALREADY_ACCEPTED" Precondition "already accepted" "すでに受け入れられています";
+    AlreadyAccepted "ALREADY_ACCEPTED" Precondition "already accepted; read again how it stands" "すでに受け入れられています。読み直して状況を確認してください";
     /// The caller's post is not the one that may do this.
-    NotYourPart "NOT_YOUR_PART" Denied "this is for another post to do" "この操作は別の窓口が行います";
+    NotYourPart "NOT_YOUR_PART" Denied "this is for another post to do: the one asked, the one that asked, the responsible post, or who called the meeting" "この操作は別の窓口が行います。依頼先・依頼元・主担当・会議の招集者のうち、担当する窓口で操作してください";
     /// Only an operator may do this.
-    OperatorOnly "OPERATOR_ONLY" Denied "only an operator may do this" "運用者だけができる操作です";
+    OperatorOnly "OPERATOR_ONLY" Denied "only an operator may do this; ask one" "運用者だけができる操作です。運用者に依頼してください";
     /// The post that is named does not exist.
-    UnknownPost "UNKNOWN_POST" Precondition "the post is unknown" "その窓口は登録されていません";
+    UnknownPost "UNKNOWN_POST" Precondition "the post is unknown; ListPosts names the posts" "その窓口は登録されていません。ListPosts で窓口を確認してください";
     /// The post that is named has been retired.
-    PostRetired "POST_RETIRED" Precondition "the post has been retired" "その窓口は閉鎖されています";
+    PostRetired "POST_RETIRED" Precondition "the post has been retired; choose another, ListPosts names them" "その窓口は閉鎖されています。ListPosts で別の窓口を選んでください";
     /// The agency that is named does not exist.
-    UnknownAgency "UNKNOWN_AGENCY" Precondition "the agency is unknown" "その機関は登録されていません";
+    UnknownAgency "UNKNOWN_AGENCY" Precondition "the agency is unknown; ListPosts names each post with its agency" "その機関は登録されていません。ListPosts で機関を確認してください";
     /// The municipality has no rules yet.
-    UnknownMunicipality "UNKNOWN_MUNICIPALITY" Precondition "the municipality is not configured" "その自治体は設定されていません";
+    UnknownMunicipality "UNKNOWN_MUNICIPALITY" Precondition "the municipality is not configured; an operator has to do so first" "その自治体は設定されていません。先に運用者が設定する必要があります";
     /// The agency's kind may not be responsible for a case.
-    MayNotLead "MAY_NOT_LEAD" Precondition "an agency of this kind cannot be responsible for a case" "この種別の機関は主担当になれません";
+    MayNotLead "MAY_NOT_LEAD" Precondition "an agency of this kind cannot be responsible for a case; choose a post of a kind that may" "この種別の機関は主担当になれません。主担当になれる種別の窓口を選んでください";
     /// Only the referral that opened the case may be accepted as lead.
-    NotTheOpeningReferral "NOT_THE_OPENING_REFERRAL" Precondition "only the referral that opened the case can be accepted as lead" "主担当として受けられるのはケースを開始した紹介だけです";
+    NotTheOpeningReferral "NOT_THE_OPENING_REFERRAL" Precondition "only the referral that opened the case can be accepted as lead; accept without as_lead" "主担当として受けられるのはケースを開始した紹介だけです。主担当とせずに受け入れてください";
     /// The supporter is neither the sender nor the responsible post.
-    SupporterHasNotAgreed "SUPPORTER_HAS_NOT_AGREED" Precondition "the supporting post has not agreed" "支援する窓口の了解がありません";
+    SupporterHasNotAgreed "SUPPORTER_HAS_NOT_AGREED" Precondition "the supporting post has not agreed; name the sender or the responsible post" "支援する窓口の了解がありません。依頼元か主担当の窓口を指定してください";
     /// The post declined before, and no reason was given for asking again.
     DeclinedBefore "DECLINED_BEFORE" Precondition "the post declined before; say why it is asked again" "以前に辞退した窓口です。再度依頼する理由が必要です";
     /// A consent is needed.
-    ConsentRequired "CONSENT_REQUIRED" Precondition "a consent is required" "同意が必要です";
+    ConsentRequired "CONSENT_REQUIRED" Precondition "a consent is required; record it first" "同意が必要です。先に同意を記録してください";
     /// The consent does not cover the post.
-    ConsentDoesNotCover "CONSENT_DOES_NOT_COVER" Precondition "the consent does not cover that post" "同意の対象にその窓口が含まれていません";
+    ConsentDoesNotCover "CONSENT_DOES_NOT_COVER" Precondition "the consent does not cover that post; record one that does first" "同意の対象にその窓口が含まれていません。その窓口を含む同意を先に記録してください";
     /// A hand-off of the case is under way.
-    HandoffUnderWay "HANDOFF_UNDER_WAY" Precondition "a hand-off of this case is under way" "このケースの引継ぎが進行中です";
+    HandoffUnderWay "HANDOFF_UNDER_WAY" Precondition "a hand-off of this case is under way; complete or cancel it first" "このケースの引継ぎが進行中です。先に完了するか取りやめてください";
     /// The incoming post is responsible already.
-    AlreadyLead "ALREADY_LEAD" Precondition "the post is responsible already" "すでに主担当です";
+    AlreadyLead "ALREADY_LEAD" Precondition "the post is responsible already; nothing is to be handed over" "すでに主担当です。引継ぎは要りません";
     /// Family, outgoing and incoming post have not yet met together.
-    NoFullJointContact "NO_FULL_JOINT_CONTACT" Precondition "family and both posts have not yet met together" "家族と双方の窓口がそろう面談がまだありません";
+    NoFullJointContact "NO_FULL_JOINT_CONTACT" Precondition "family and both posts have not yet met together; record a joint contact of all three first" "家族と双方の窓口がそろう面談がまだありません。先に三者での同行面談を記録してください";
     /// An open action has not been adopted.
-    OpenActionsNotAdopted "OPEN_ACTIONS_NOT_ADOPTED" Precondition "every open action must be adopted" "未完了の担当事項をすべて引き継ぐ必要があります";
+    OpenActionsNotAdopted "OPEN_ACTIONS_NOT_ADOPTED" Precondition "every open action must be adopted; name them all in adopted_action_ids" "未完了の担当事項をすべて引き継ぐ必要があります。adopted_action_ids にすべて指定してください";
     /// This side has confirmed already.
-    AlreadyConfirmed "ALREADY_CONFIRMED" Precondition "already confirmed" "すでに確認済みです";
+    AlreadyConfirmed "ALREADY_CONFIRMED" Precondition "already confirmed; nothing more is to do here" "すでに確認済みです。ほかの操作は要りません";
     /// The owner of an action stands outside the circle of the case.
-    OwnerOutsideCircle "OWNER_OUTSIDE_CIRCLE" Precondition "the owner of the action does not take part in the case" "担当者の窓口がこのケースに参加していません";
+    OwnerOutsideCircle "OWNER_OUTSIDE_CIRCLE" Precondition "the owner of the action does not take part in the case; choose one that does, or refer the case to it first" "担当する窓口がこのケースの支援の輪にいません。支援の輪にいる窓口を選ぶか、先に紹介してください";
     /// The post neither called the meeting nor was invited.
-    NotInvited "NOT_INVITED" Precondition "the post was not invited" "その窓口は招集されていません";
+    NotInvited "NOT_INVITED" Precondition "the post was not invited; name only posts that were" "その窓口は招集されていません。招集した窓口だけを指定してください";
     /// It exists already.
-    AlreadyExists "ALREADY_EXISTS" Precondition "it exists already" "すでに存在します";
+    AlreadyExists "ALREADY_EXISTS" Precondition "it exists already; use another id, or change what is there" "すでに存在します。別のIDを使うか、登録済みのものを変更してください";
     /// The post is responsible for cases.
-    PostHasCases "POST_HAS_CASES" Precondition "the post is still responsible for cases" "主担当のケースが残っています";
+    PostHasCases "POST_HAS_CASES" Precondition "the post is still responsible for cases; hand them over first" "主担当のケースが残っています。先に引き継いでください";
 }
 
 /// A command that is refused.
@@ -132,12 +175,43 @@ pub enum Refusal {
     Invalid(Vec<Violation>),
     /// The request is well formed, but not possible.
     Reason(Reason),
+    /// `WRONG_STATE`, with the code of the present state: only to who may know that state.
+    State(&'static str),
+}
+
+/// What the codes of states are called in Japanese.
+const STATES: [(&str, &str); 20] = [
+    ("submitted", "送付済み"),
+    ("acknowledged", "受領済み"),
+    ("accepted", "受入済み"),
+    ("needs_routing", "次の依頼先を探しています"),
+    ("closed", "終了"),
+    ("received", "受付済み"),
+    ("answered", "回答済み"),
+    ("guided", "案内済み"),
+    ("case_open", "ケースになっています"),
+    ("scheduled", "招集済み"),
+    ("held", "開催済み"),
+    ("drafted", "起案済み"),
+    ("circulated", "回覧中"),
+    ("confirmed", "確定済み"),
+    ("proposed", "提案済み"),
+    ("offered", "正式に依頼済み"),
+    ("agreed", "内諾済み"),
+    ("accompanied", "伴走中"),
+    ("completed", "完了"),
+    ("cancelled", "取りやめ"),
+];
+
+/// What the code of a state is called in Japanese; the code itself where it has no name.
+pub fn state_ja(code: &str) -> &str {
+    STATES.iter().find(|(known, _)| *known == code).map_or(code, |(_, ja)| ja)
 }
 
 impl Refusal {
     /// One malformed field.
     pub fn invalid(field: impl Into<String>, why: &'static str) -> Self {
-        Self::Invalid(vec![Violation { field: field.into(), why }])
+        Self::Invalid(vec![Violation::new(field, why)])
     }
 }
 
@@ -155,6 +229,7 @@ impl fmt::Display for Refusal {
                 all.iter().try_for_each(|v| write!(f, " {} {}", v.field, v.why))
             }
             Self::Reason(reason) => f.write_str(reason.en()),
+            Self::State(code) => write!(f, "{} ({code})", Reason::WrongState.en()),
         }
     }
 }
@@ -169,7 +244,20 @@ impl Checks {
     /// Notes the violation when `ok` is false.
     pub fn require(&mut self, ok: bool, field: impl Into<String>, why: &'static str) {
         if !ok {
-            self.0.push(Violation { field: field.into(), why });
+            self.0.push(Violation::new(field, why));
+        }
+    }
+
+    /// As [`require`](Self::require), and says where what may be given stands.
+    pub fn require_of(
+        &mut self,
+        ok: bool,
+        field: impl Into<String>,
+        why: &'static str,
+        see: impl FnOnce() -> String,
+    ) {
+        if !ok {
+            self.0.push(Violation { see: see(), ..Violation::new(field, why) });
         }
     }
 
@@ -182,7 +270,11 @@ impl Checks {
                 None
             }
             Err(Refusal::Reason(reason)) => {
-                self.0.push(Violation { field: String::new(), why: reason.code() });
+                self.0.push(Violation::new("", reason.code()));
+                None
+            }
+            Err(Refusal::State(_)) => {
+                self.0.push(Violation::new("", Reason::WrongState.code()));
                 None
             }
         }

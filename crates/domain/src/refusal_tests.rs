@@ -10,7 +10,7 @@ use tasuki_contract::directory::v1 as directory_pb;
 use tasuki_contract::event::v1::{Recipient, recipient::Who};
 use tasuki_contract::intake::v1 as intake_pb;
 
-use super::Reason;
+use super::{Reason, Violation, state_ja};
 use crate::case::CaseState;
 use crate::handoff::given::{Walk, assign};
 use crate::meeting::tests::Table;
@@ -167,5 +167,40 @@ fn every_reason_has_a_code_of_its_own_and_a_text_in_both_languages() {
         assert!(reason.code().bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", reason.code());
         assert!(reason.en().is_ascii() && !reason.en().ends_with('.'), "{}", reason.en());
         assert!(!reason.ja().is_ascii() && !reason.ja().ends_with('。'), "{}", reason.ja());
+    }
+}
+
+#[test]
+fn every_malformed_field_is_described_by_its_code_first_and_then_in_both_languages() {
+    for (code, en, ja) in Violation::TEXTS {
+        assert!(en.is_ascii() && !ja.is_ascii(), "{code}");
+        assert_eq!(Violation::new("field", code).describe(), format!("{code}: {en} / {ja}"));
+    }
+    let coded = Violation { see: "table".to_owned(), ..Violation::new("field", Violation::UNKNOWN_CODE) };
+    assert!(coded.describe().starts_with("UNKNOWN_CODE: ") && coded.describe().ends_with(" (table)"));
+    // A refusal that names no field keeps its text where it stands among the fields.
+    let refused = Violation::new("", Reason::ConsentRequired.code()).describe();
+    assert_eq!(
+        refused,
+        format!("CONSENT_REQUIRED: {} / {}", Reason::ConsentRequired.en(), Reason::ConsentRequired.ja())
+    );
+}
+
+#[test]
+fn every_state_has_a_name_in_japanese() {
+    use crate::{consultation, handoff, meeting};
+    let states = referral::Stage::ALL.iter().map(|stage| stage.code());
+    let meetings = [
+        meeting::Stage::Scheduled,
+        meeting::Stage::Held,
+        meeting::Stage::Drafted,
+        meeting::Stage::Circulated,
+        meeting::Stage::Confirmed,
+    ];
+    let consultations = [consultation::Stage::Received, consultation::Stage::CaseOpen];
+    let handoffs = [handoff::Stage::Proposed, handoff::Stage::Accompanied, handoff::Stage::Cancelled];
+    let others = meetings.map(|s| s.code()).into_iter().chain(consultations.map(|s| s.code()));
+    for code in states.chain(others).chain(handoffs.map(|s| s.code())) {
+        assert!(!state_ja(code).is_ascii(), "{code}");
     }
 }

@@ -81,6 +81,7 @@ pub fn in_days(world: &World, days: i64) -> Option<common::Date> {
 pub fn reason<T: Debug>(result: Result<T, Refusal>) -> Reason {
     match result {
         Err(Refusal::Reason(reason)) => reason,
+        Err(Refusal::State(_)) => Reason::WrongState,
         other => panic!("expected a refusal with a reason, got {other:?}"),
     }
 }

@@ -169,6 +169,25 @@ impl<'a> Access<'a> {
         PERSONAL.into_iter().filter(withheld).collect()
     }
 
+    /// Those of [`withheld_classes`](Self::withheld_classes) of which the viewer can read something all the same: a
+    /// summary, its own part, that there is something, or some key.
+    pub fn partly_withheld_classes(&self) -> Vec<DataClass> {
+        let mut classes = self.withheld_classes();
+        classes.retain(|class| {
+            *class != DataClass::Sealed
+                && (self.class_level(*class) > Level::None
+                    || self.has_own_part(*class)
+                    || self.reads_a_key_of(*class))
+        });
+        classes
+    }
+
+    /// Whether the table leaves the viewer the part that it is party to.
+    fn has_own_part(&self, class: DataClass) -> bool {
+        let cell = self.group.and_then(|group| class::cell(class, group));
+        self.in_circle() && cell.is_some_and(|cell| cell.level == Level::Own)
+    }
+
     /// Whether some grant allows the class, and the key of it where one is given.
     ///
     /// What is restricted needs a grant that names the post itself, from a family too.

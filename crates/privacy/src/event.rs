@@ -99,6 +99,20 @@ impl<'a> EventAccess<'a> {
         PERSONAL.into_iter().filter(withheld).collect()
     }
 
+    /// Dictionary keys of which a fact in an event of this type is withheld in whole or in part, whether or not there
+    /// is one.
+    ///
+    /// Shape: in the dictionary's order; empty for a type without facts. Depends on what
+    /// [`withheld_classes`](Self::withheld_classes) depends on, never on content.
+    pub fn withheld_keys(&self, rule: &EventRule) -> Vec<&'static str> {
+        if !rule.has_facts {
+            return Vec::new();
+        }
+        let closed = self.level() <= Level::Existence;
+        let below_full = |key: &&str| closed || self.fact_level(key) < Level::Full;
+        dictionary::all().iter().map(|field| field.key.as_str()).filter(below_full).collect()
+    }
+
     /// The event reduced to what the viewer may read; `None` where at most its existence may be known.
     pub fn redact(&self, mut event: Event) -> Option<Event> {
         if self.level() <= Level::Existence {

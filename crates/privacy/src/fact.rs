@@ -55,6 +55,12 @@ impl Access<'_> {
         })
     }
 
+    /// Whether the viewer reads some fact of the class, at least in summary.
+    pub(crate) fn reads_a_key_of(&self, class: DataClass) -> bool {
+        let mut of_class = dictionary::all().iter().filter(|field| class::in_contract(field.class) == class);
+        of_class.any(|field| self.fact_level(&field.key) >= Level::Summary)
+    }
+
     fn keys_below_full(&self) -> impl Iterator<Item = &'static Field> {
         dictionary::all().iter().filter(|field| self.fact_level(&field.key) < Level::Full)
     }

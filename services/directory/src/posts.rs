@@ -33,7 +33,7 @@ pub(crate) fn list(
         return Err(errors::invalid_field("municipality_code", Violation::UNKNOWN_CODE));
     }
     if !kind.is_empty() && codes::lookup(Table::AgencyKind, kind).is_none() {
-        return Err(errors::invalid_field("agency_kind", Violation::UNKNOWN_CODE));
+        return Err(errors::unknown_code("agency_kind", codes::place(&[Table::AgencyKind])));
     }
     let bound: [&[u8]; 4] = [
         b"ListPosts",

@@ -99,7 +99,8 @@ pub(crate) async fn list(
 ) -> Result<pb::ListReferralsResponse, Status> {
     let size = page::size(request.page_size)?;
     if !request.state.is_empty() && Stage::ALL.iter().all(|stage| stage.code() != request.state) {
-        return Err(errors::invalid_field("state", Violation::UNKNOWN_CODE));
+        let states = Stage::ALL.map(Stage::code).join(", ");
+        return Err(errors::unknown_code("state", states));
     }
     let after = wait::named(&request.after_event_id)?;
     let post = asking.post();

@@ -57,7 +57,8 @@ impl Context {
         let purpose = text(metadata, "x-purpose")?.unwrap_or_default();
         if !PURPOSES.contains(&purpose) {
             let why = if purpose.is_empty() { Violation::MISSING } else { Violation::UNKNOWN_CODE };
-            return Err(errors::invalid_field("x-purpose", why));
+            let see = PURPOSES.join(", ");
+            return Err(errors::invalid(&[Violation { see, ..Violation::new("x-purpose", why) }]));
         }
         let request_id = text(metadata, "x-request-id")?.unwrap_or_default();
         if request_id.len() > 128 {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tasuki_auth::AuthError;
-use tasuki_domain::refusal::{Kind, Reason, Refusal, Violation};
+use tasuki_domain::refusal::{Kind, Reason, Refusal, Violation, state_ja};
 use tasuki_log::{AppendError, LogError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
@@ -14,8 +14,11 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "tasuki";
 
-/// A status travels in headers, of which clients take as little as 8 KiB: more than that would reach nobody.
-const VIOLATIONS_MAX: usize = 40;
+/// A status travels in headers, of which clients take as little as 8 KiB: more than that would reach nobody. The
+/// details go there in base64, which takes a third more, beside a message with the names.
+const VIOLATIONS_BYTES_MAX: usize = 4_400;
+/// What a violation takes beside its texts.
+const VIOLATION_BYTES: usize = 12;
 
 /// A status with a stable reason and a text in both languages.
 pub fn status(code: Code, reason: &str, en: &str, ja: &str) -> Status {
@@ -27,7 +30,17 @@ pub fn refused(refusal: &Refusal) -> Status {
     match refusal {
         Refusal::Invalid(violations) => invalid(violations),
         Refusal::Reason(reason) => reasoned(*reason),
+        Refusal::State(code) => in_state(code),
     }
+}
+
+/// `WRONG_STATE`, with the present state in both texts and as `state` in the metadata of `ErrorInfo`.
+fn in_state(code: &str) -> Status {
+    let reason = Reason::WrongState;
+    let mut all =
+        ErrorDetails::with_error_info(reason.code(), DOMAIN, [("state".to_owned(), code.to_owned())]);
+    all.set_localized_message("ja", format!("{}(現在: {})", reason.ja(), state_ja(code)));
+    Status::with_error_details(Code::FailedPrecondition, format!("{} (now: {code})", reason.en()), all)
 }
 
 /// Not found: the one answer for what does not exist and what is not the caller's to know of.
@@ -35,11 +48,20 @@ pub fn not_found() -> Status {
     reasoned(Reason::NotFound)
 }
 
-/// Malformed fields, each named: the first 40 of them.
+/// Malformed fields, each named with its stable reason, a colon, and what that means in both languages: as many of
+/// the first ones as fit.
 pub fn invalid(violations: &[Violation]) -> Status {
-    let told = &violations[..violations.len().min(VIOLATIONS_MAX)];
-    let fields: Vec<FieldViolation> =
-        told.iter().map(|v| FieldViolation::new(v.field.as_str(), v.why)).collect();
+    let mut fields: Vec<FieldViolation> = Vec::new();
+    let mut bytes = 0;
+    for violation in violations {
+        let description = violation.describe();
+        bytes += 2 * violation.field.len() + description.len() + VIOLATION_BYTES;
+        if bytes > VIOLATIONS_BYTES_MAX && !fields.is_empty() {
+            break;
+        }
+        fields.push(FieldViolation::new(violation.field.as_str(), description));
+    }
+    let told = &violations[..fields.len()];
     let names: Vec<&str> = told.iter().map(|v| v.field.as_str()).collect();
     let mut text = format!("invalid: {}", names.join(", "));
     if violations.len() > told.len() {
@@ -52,7 +74,12 @@ pub fn invalid(violations: &[Violation]) -> Status {
 
 /// One malformed field or metadata entry.
 pub fn invalid_field(field: &str, why: &'static str) -> Status {
-    invalid(&[Violation { field: field.to_owned(), why }])
+    invalid(&[Violation::new(field, why)])
+}
+
+/// One field or metadata entry with a code that is none, and where the codes stand.
+pub fn unknown_code(field: &str, see: String) -> Status {
+    invalid(&[Violation { see, ..Violation::new(field, Violation::UNKNOWN_CODE) }])
 }
 
 /// A token that does not let the caller in.
@@ -175,5 +202,31 @@ mod tests {
         }
         let status = append_failed(&AppendError::Fault(LogError::Unavailable));
         assert!(status.code() == Code::Unavailable && status.get_error_details().retry_info().is_some());
+    }
+
+    #[test]
+    fn however_many_fields_are_malformed_their_description_fits_into_the_headers() {
+        let see = "decline_reason in crates/domain/data/codes.json";
+        let one = |i: usize| Violation {
+            see: see.to_owned(),
+            ..Violation::new(format!("facts[{i}].value"), Violation::UNKNOWN_CODE)
+        };
+        let status = invalid(&(0..1_000).map(one).collect::<Vec<_>>());
+        let headers = status.details().len() * 4 / 3 + status.message().len();
+        assert!(headers < 7_500, "{headers} bytes");
+        let told = status.get_error_details();
+        let told = told.bad_request().map_or(0, |bad| bad.field_violations.len());
+        assert!(told > 20 && status.message().ends_with(&format!(" and {} more", 1_000 - told)), "{told}");
+    }
+
+    #[test]
+    fn a_state_that_may_be_known_is_named_in_both_languages_and_for_programs() {
+        let status = refused(&Refusal::State("needs_routing"));
+        assert!(status.message().ends_with("(now: needs_routing)"));
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().map(|info| info.reason.as_str()), Some("WRONG_STATE"));
+        let state = details.error_info().and_then(|info| info.metadata.get("state"));
+        assert_eq!(state.map(String::as_str), Some("needs_routing"));
+        assert!(details.localized_message().is_some_and(|text| text.message.contains("次の依頼先")));
     }
 }

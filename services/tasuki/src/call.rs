@@ -1,17 +1,18 @@
 //! `tasuki call SERVICE/METHOD -d JSON`: any method of the contract, as JSON in and out.
 //!
 //! The messages come from the descriptors inside the program, so it needs no reflection and no other tool. Unknown
-//! fields and misspelt names are errors. A stream prints one JSON object a line until it ends or is interrupted.
+//! fields and misspelt names are errors that name what there is. A stream prints one JSON object a line until it ends or is interrupted.
 
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
+use serde_json::Value;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 
-use crate::Error;
+use crate::{Error, hint};
 
 /// One call.
 #[derive(Debug)]
@@ -58,9 +59,11 @@ pub async fn call(channel: Channel, call: Call, out: &mut (impl std::io::Write +
     let pool = pool()?;
     let method = find(&pool, &call.method)?;
     let text = if call.data == "-" { std::io::read_to_string(std::io::stdin())? } else { call.data.clone() };
-    let mut json = serde_json::Deserializer::from_str(&text);
-    let message = DynamicMessage::deserialize(method.input(), &mut json).map_err(|e| format!("-d: {e}"))?;
-    json.end().map_err(|e| format!("-d: {e}"))?;
+    let json: Value = serde_json::from_str(&text).map_err(|e| format!("-d: {e}"))?;
+    let message = DynamicMessage::deserialize(method.input(), &json).map_err(|e| {
+        let why = hint::unknown(&method.input(), &json).unwrap_or_else(|| e.to_string());
+        format!("-d: {why}")
+    })?;
 
     let mut request = Request::new(message);
     let metadata = request.metadata_mut();

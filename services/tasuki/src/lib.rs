@@ -13,6 +13,7 @@ pub mod call;
 pub mod cli;
 pub mod demo;
 mod health;
+mod hint;
 pub mod layer;
 pub mod maintain;
 pub mod node;

@@ -50,6 +50,12 @@ pub struct Agency {
     pub name_ja: String,
     /// Name in English.
     pub name_en: String,
+    /// Short name in Japanese for narrow columns, at most 16 cells wide; left out: the name.
+    #[serde(default)]
+    pub short_ja: String,
+    /// The same in English.
+    #[serde(default)]
+    pub short_en: String,
     /// Telephone of the office.
     #[serde(default)]
     pub telephone: String,

@@ -78,6 +78,7 @@ pub(crate) fn card(
             withheld_classes: access.withheld_classes().into_iter().map(|c| c as i32).collect(),
             withheld_keys: access.withheld_keys().into_iter().map(str::to_owned).collect(),
             etag: String::new(),
+            partly_withheld_classes: access.partly_withheld_classes().into_iter().map(|c| c as i32).collect(),
         },
     }
 }

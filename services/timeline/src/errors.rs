@@ -25,10 +25,14 @@ pub(crate) fn changing() -> Status {
     errors::append_failed(&AppendError::Conflict)
 }
 
+/// What is wrong with a cursor, described as every malformed field is.
+const CURSOR: &str =
+    "CURSOR_INVALID: is not one that was given to this post / この窓口に渡されたカーソルではありません";
+
 /// The cursor was not given by this installation to this post.
 pub(crate) fn cursor_invalid() -> Status {
     let mut all = details("CURSOR_INVALID", "カーソルが正しくありません。空のカーソルから読み直してください");
-    all.set_bad_request(vec![FieldViolation::new("cursor", "CURSOR_INVALID")]);
+    all.set_bad_request(vec![FieldViolation::new("cursor", CURSOR)]);
     Status::with_error_details(
         Code::InvalidArgument,
         "the cursor is not one that was given to this post",

@@ -6,6 +6,7 @@
 use prost_types::Any;
 use tasuki_contract::timeline::v1::{Level as PbLevel, TimelineItem};
 use tasuki_contract::{Event, EventRule};
+use tasuki_domain::dictionary;
 use tasuki_domain::ids::CaseId;
 use tasuki_log::Record;
 use tasuki_log::read::timestamp;
@@ -62,6 +63,7 @@ pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access:
         post_id: header.post_id.clone(),
         level: level(shown) as i32,
         withheld_classes: withheld(&lens, rule, event.is_some()),
+        withheld_keys: withheld_keys(&lens, rule, event.is_some()),
         event: event.map(|event| any(&event)),
         history: row.history,
         traceparent: header.traceparent.clone(),
@@ -104,6 +106,14 @@ fn withheld(lens: &EventAccess<'_>, rule: &EventRule, content: bool) -> Vec<i32>
         by_policy.contains(class) || (!content && (rule.class == *class || rule.classes.contains(class)))
     };
     PERSONAL.iter().filter(|class| held(class)).map(|class| *class as i32).collect()
+}
+
+/// As [`withheld`]: without content, every key of a type that can hold facts.
+fn withheld_keys(lens: &EventAccess<'_>, rule: &EventRule, content: bool) -> Vec<String> {
+    if content || !rule.has_facts {
+        return lens.withheld_keys(rule).into_iter().map(str::to_owned).collect();
+    }
+    dictionary::all().iter().map(|field| field.key.clone()).collect()
 }
 
 fn any(event: &Event) -> Any {

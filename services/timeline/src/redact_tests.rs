@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 use tasuki_contract::DataClass;
+use tasuki_contract::common::v1::{Fact, fact::Value};
 use tasuki_contract::event::v1::{Effects, Header, Relation};
 use tasuki_contract::handoff::v1::HandoffProposed;
 use tasuki_contract::intake::v1::ReferralSubmitted;
@@ -88,6 +89,30 @@ fn an_erased_event_exists_and_everything_of_it_is_withheld() {
     let whole = shown(&circle, &record, Some(event)).item;
     assert_eq!((whole.level(), whole.event.is_some()), (PbLevel::Full, true));
     assert!(!whole.withheld_classes.contains(&(DataClass::Handoff as i32)));
+}
+
+#[test]
+fn the_keys_that_are_cut_out_are_named_whether_or_not_they_are_there() {
+    let told = |facts: Vec<Fact>| -> Event { ReferralSubmitted { facts, ..Default::default() }.into() };
+    let allergies =
+        Fact { key: "allergies".into(), value: Some(Value::Text("MARK".into())), ..Default::default() };
+    let circle = member_with(&[DataClass::ReferralState, DataClass::CareProcedure]);
+    let items = [told(vec![allergies]), told(Vec::new())]
+        .map(|event| shown(&circle, &record(&event, CASE.0, false), Some(event)).item);
+    assert_eq!(items[0], items[1]);
+    assert_eq!(items[0].level(), PbLevel::Full, "of the event itself");
+    let withheld = |key: &str| items[0].withheld_keys.iter().any(|k| k == key);
+    assert!(withheld("allergies") && !withheld("care_procedures"));
+    let event = told(Vec::new());
+    let erased = shown(&circle, &record(&event, CASE.0, false), None).item;
+    assert_eq!(erased.withheld_keys.len(), dictionary::all().len());
+    let without_facts: Event = HandoffProposed::default().into();
+    assert!(
+        shown(&circle, &record(&without_facts, CASE.0, true), Some(without_facts))
+            .item
+            .withheld_keys
+            .is_empty()
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub struct Seen {
     pub code: Code,
     /// `ErrorInfo.reason`.
     pub reason: String,
-    /// Path and reason of each malformed field.
+    /// Path and stable reason of each malformed field.
     pub fields: Vec<(String, String)>,
     /// `RetryInfo.retry_delay`.
     pub retry: Option<Duration>,
@@ -39,7 +39,7 @@ impl Seen {
         Self {
             code: status.code(),
             reason: info.reason.clone(),
-            fields: violations.map(|v| (v.field.clone(), v.description.clone())).collect(),
+            fields: violations.map(|v| (v.field.clone(), reason_of(&v.description))).collect(),
             retry: details.retry_info().and_then(|r| r.retry_delay),
             whole: (status.code(), status.message().to_owned(), status.details().to_vec()),
         }
@@ -49,6 +49,15 @@ impl Seen {
     pub fn refused<T: std::fmt::Debug>(result: Result<T, Status>) -> Self {
         Self::of(&result.expect_err("the call was accepted"))
     }
+}
+
+/// The stable reason that a description begins with; one without a text in both languages is a defect.
+fn reason_of(description: &str) -> String {
+    let (reason, text) = description.split_once(": ").unwrap_or_else(|| panic!("no text: {description}"));
+    assert!(reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{description}");
+    let (en, ja) = text.split_once(" / ").unwrap_or_else(|| panic!("one language: {description}"));
+    assert!(en.is_ascii() && !ja.is_ascii(), "{description}");
+    reason.to_owned()
 }
 
 /// Calls `method` with the bytes of a request, well formed or not.

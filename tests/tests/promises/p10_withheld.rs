@@ -2,11 +2,11 @@
 //! withheld is listed whether or not there is anything.
 
 use prost::Message as _;
-use tasuki_contract::DataClass;
 use tasuki_contract::common::v1::{DocumentRef, Fact, TextList, fact::Value};
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::minutes::v1 as minutes;
 use tasuki_contract::timeline::v1 as timeline;
+use tasuki_contract::{DataClass, Event};
 use tasuki_domain::ids::PostId;
 use tasuki_tests::{Caller, World, fact, referral};
 use uuid::Uuid;
@@ -194,7 +194,7 @@ async fn p10_a_hidden_fact_changes_no_byte_and_withheld_never_looks_like_absent(
     each_hidden_key_is_listed(&world, &program, &sent).await;
 }
 
-/// In both cases the coordinator reads that these keys are withheld from it, and their classes.
+/// In both cases the coordinator reads that these keys are withheld from it: on the card, and in the very event.
 async fn each_hidden_key_is_listed(
     world: &World,
     program: &tasuki_tests::Program,
@@ -212,5 +212,31 @@ async fn each_hidden_key_is_listed(
             let key = &known.fact.as_ref().unwrap().key;
             assert!(!card.withheld_keys.contains(key), "{key} is shown in full and called withheld");
         }
+        let of_the_case = items(&viewer).await.into_iter().filter(|item| item.case_id == sent.case_id);
+        let (mut with_facts, mut without) = (0, 0);
+        for item in of_the_case {
+            let rule = Event::rule_of(&item.r#type).unwrap();
+            let of = rule.type_name;
+            if !rule.has_facts {
+                assert!(item.withheld_keys.is_empty(), "{of} holds no facts");
+                without += 1;
+                continue;
+            }
+            with_facts += 1;
+            for fact in hidden() {
+                assert!(
+                    item.withheld_keys.contains(&fact.key),
+                    "{} is neither shown nor withheld in {of}",
+                    fact.key
+                );
+            }
+            let event = Event::decode(of, &[&item.event.as_ref().unwrap().value]).unwrap();
+            for fact in event.facts() {
+                let on_card = card.facts.iter().find(|known| known.fact.as_ref().unwrap().key == fact.key);
+                let full = on_card.unwrap().level() == timeline::Level::Full;
+                assert_ne!(full, item.withheld_keys.contains(&fact.key), "{} in {of}", fact.key);
+            }
+        }
+        assert!(with_facts >= 1 && without >= 4);
     }
 }

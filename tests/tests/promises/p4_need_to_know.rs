@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use prost::Message as _;
 use tasuki::region::{self, Region};
 use tasuki_bus::{Bus, BusOptions, subscribe_notices};
-use tasuki_contract::DataClass;
 use tasuki_contract::classify::RULES;
+use tasuki_contract::timeline::v1::TimelineItem;
+use tasuki_contract::{DataClass, Event};
 use tasuki_tests::{Caller, Live, Program, World, eventually};
 
 use crate::PROGRAM;
-use crate::received::{everything, holds};
+use crate::received::{everything, holds, items};
 use crate::story::{Story, Told};
 use crate::who_reads::{OUTSIDER, Row, TABLE};
 
@@ -125,6 +126,35 @@ async fn p4_no_hidden_field_is_in_the_bytes_of_any_post_and_no_readable_one_is_m
         }
     }
     assert!(lives[OUTSIDER].items().is_empty(), "who is in nothing gets nothing");
+    every_fact_that_is_cut_out_is_named(&callers).await;
+}
+
+/// What somebody gets of an event, everybody else who learns of it gets too, or reads that the key is withheld.
+async fn every_fact_that_is_cut_out_is_named(callers: &BTreeMap<String, Caller>) {
+    type Seen<'s> = (&'s str, TimelineItem, BTreeSet<String>);
+    let mut got: BTreeMap<String, Vec<Seen<'_>>> = BTreeMap::new();
+    for (slug, caller) in callers {
+        for item in items(caller).await {
+            let Some(any) = &item.event else { continue };
+            let facts = Event::decode(&item.r#type, &[&any.value]).unwrap().facts();
+            let keys = facts.into_iter().map(|fact| fact.key).collect();
+            got.entry(item.event_id.clone()).or_default().push((slug, item, keys));
+        }
+    }
+    let mut cut = 0;
+    for of_one_event in got.values() {
+        let known: BTreeSet<&String> = of_one_event.iter().flat_map(|(.., keys)| keys).collect();
+        for (slug, item, keys) in of_one_event {
+            for key in known.iter().filter(|key| !keys.contains(**key)) {
+                cut += 1;
+                assert!(
+                    item.withheld_keys.contains(key),
+                    "{slug} is not told that {key} is withheld from it"
+                );
+            }
+        }
+    }
+    assert!(cut > 20, "facts are cut out in this story");
 }
 
 /// What is read that must not be, and what is not read that may.

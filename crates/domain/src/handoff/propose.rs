@@ -89,7 +89,7 @@ pub fn offer(
     let step = Step::find(state, id, request.context.as_ref(), given, |h, me| me == h.outgoing)?;
     let incoming = step.handoff.incoming;
     if step.handoff.stage != Stage::Proposed {
-        return Err(Reason::WrongState.into());
+        return Err(Refusal::State(step.handoff.stage.code()));
     }
     given.directory.may_lead(incoming, &state.municipality_code)?;
     require_consent(state, incoming, given)?;

@@ -44,7 +44,7 @@ pub fn draft(
     let id = id.ok_or(Reason::NotFound)?;
     let meeting = find_own(state, id, request.context.as_ref(), given)?;
     let Some(held_on) = meeting.held_on.filter(|_| meeting.stage == Stage::Held) else {
-        return Err(Reason::WrongState.into());
+        return Err(Refusal::State(meeting.stage.code()));
     };
     form.check_against(meeting, held_on)?;
     for case in form.cases() {

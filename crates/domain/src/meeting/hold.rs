@@ -32,7 +32,7 @@ pub fn hold(
     let id = id.ok_or(Reason::NotFound)?;
     let meeting = find_own(state, id, request.context.as_ref(), given)?;
     if meeting.stage != Stage::Scheduled {
-        return Err(Reason::WrongState.into());
+        return Err(Refusal::State(meeting.stage.code()));
     }
     if !present.iter().all(|post| meeting.takes_part(*post)) {
         return Err(Reason::NotInvited.into());
@@ -55,7 +55,7 @@ pub fn circulate(
     let id = MeetingId::parse("meeting_id", &request.meeting_id)?;
     let meeting = find_own(state, id, request.context.as_ref(), given)?;
     if meeting.stage != Stage::Drafted {
-        return Err(Reason::WrongState.into());
+        return Err(Refusal::State(meeting.stage.code()));
     }
     let waiting = meeting.to_confirm();
     let mut doing = doing(id, &meeting.present(), Stage::Circulated);

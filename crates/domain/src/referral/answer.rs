@@ -33,7 +33,7 @@ pub fn acknowledge(
     let me = given.actor.post;
     let (id, referral) = find(state, id, request.context.as_ref(), given, |r| r.asked() == Some(me))?;
     if referral.stage != Stage::Submitted {
-        return Err(Reason::WrongState.into());
+        return Err(Refusal::State(referral.stage.code()));
     }
     let events = vec![acknowledged(id, referral, given)?];
     Ok(Decision { events, reply: (), item: Some((id.0, revision(me, Stage::Acknowledged))) })
@@ -77,7 +77,7 @@ pub fn accept(
     match referral.stage {
         Stage::Submitted | Stage::Acknowledged => {}
         Stage::Accepted => return Err(Reason::AlreadyAccepted.into()),
-        Stage::NeedsRouting | Stage::Closed => return Err(Reason::WrongState.into()),
+        stage @ (Stage::NeedsRouting | Stage::Closed) => return Err(Refusal::State(stage.code())),
     }
     let supporter = supporter.map(PostId);
     if supporter.is_some_and(|post| post != referral.sender && Some(post) != state.circle.lead) {
@@ -161,7 +161,7 @@ pub fn decline(
 
     let (id, referral) = find(state, id, request.context.as_ref(), given, |r| r.asked() == Some(me))?;
     if matches!(referral.stage, Stage::NeedsRouting | Stage::Closed) {
-        return Err(Reason::WrongState.into());
+        return Err(Refusal::State(referral.stage.code()));
     }
     if let Some(next) = next {
         given.directory.active_post(PostId(next))?;

@@ -79,7 +79,7 @@ pub fn withdraw(
     let me = given.actor.post;
     let (id, referral) = find(state, id, request.context.as_ref(), given, |r| r.sender == me)?;
     if matches!(referral.stage, Stage::Accepted | Stage::Closed) {
-        return Err(Reason::WrongState.into());
+        return Err(Refusal::State(referral.stage.code()));
     }
     // A post that declined has no part in it any more; the ward that was to find another one has.
     let routing = referral.stage == Stage::NeedsRouting;

@@ -89,7 +89,7 @@ pub fn submit(
         .joins(to, Relation::Asked)
         .owes(DutyKind::DutyAcknowledge, referral.0, to, days::epoch_day(acknowledge_by));
     if !not_yet_keys.is_empty() {
-        doing = doing.owes(DutyKind::DutySupply, referral.0, sender, supply_day(request, given.today()));
+        doing = doing.owes(DutyKind::DutySupply, referral.0, sender, supply_day(request, given)?);
     }
     if signed {
         let grant = GrantId(derived(&["source", &referral.to_string()]));
@@ -246,11 +246,15 @@ fn told(request: &pb::SubmitReferralRequest) -> Vec<Fact> {
     facts
 }
 
-/// Fourteen days before the discharge, never before today; 0 where no discharge is expected.
-fn supply_day(request: &pb::SubmitReferralRequest, today: Date) -> i32 {
+/// Fourteen days before the discharge, never before today, moved to the next day on which the sender's office is open;
+/// 0 where no discharge is expected.
+///
+/// Errors: those of [`days::open_from`].
+fn supply_day(request: &pb::SubmitReferralRequest, given: &Given<'_>) -> Result<i32, Refusal> {
     let discharge = days::from_proto("", request.expected_discharge_on.as_ref()).ok().flatten();
     let day = discharge.and_then(|day| day.checked_sub(SUPPLY_DAYS_BEFORE_DISCHARGE.days()).ok());
-    day.map_or(0, |day| days::epoch_day(day.max(today)))
+    let Some(day) = day.map(|day| day.max(given.today())) else { return Ok(0) };
+    Ok(days::epoch_day(days::open_from(given, given.actor.post, day)?))
 }
 
 /// The class or school year of a child on a day, all that an office outside the circle learns of the age:

@@ -240,7 +240,7 @@ fn what_the_form_requires_beyond_the_seven_becomes_the_senders_duty() {
     let duties = &decision.events[1].effects.duties;
     let supply = duties.iter().find(|d| d.kind() == DutyKind::DutySupply).unwrap();
     assert_eq!(supply.owner_post_id, HOSPITAL.to_string());
-    assert_eq!(supply.due_day, crate::days::epoch_day(jiff::civil::date(2024, 5, 18)));
+    assert_eq!(supply.due_day, crate::days::epoch_day(jiff::civil::date(2024, 5, 20)));
     request.expected_discharge_on = date(2024, 4, 12);
     let decision = send(&mut world, &request).unwrap();
     let duties = &decision.events[1].effects.duties;

@@ -35,6 +35,7 @@ fn withheld_never_looks_like_absent() {
                 assert_eq!(bytes(&rich), bytes(&bare), "{} for {me:?} as {standing:?}", rule.type_name);
                 // … beside the same list, which names every class of which anything was hidden.
                 let withheld = lens.withheld_classes(rule);
+                let keys = lens.withheld_keys(rule);
                 for leaf in super::fill::leaves(&rich) {
                     for r in &leaf.rules {
                         let full = lens.class_level(r.class) == Level::Full || !PERSONAL.contains(&r.class);
@@ -42,10 +43,26 @@ fn withheld_never_looks_like_absent() {
                     }
                     if let Some(field) = leaf.key.as_deref().and_then(dictionary::field) {
                         let class = crate::class::in_contract(field.class);
-                        assert!(lens.fact_level(&field.key) == Level::Full || withheld.contains(&class));
+                        let full = lens.fact_level(&field.key) == Level::Full;
+                        assert!(full || withheld.contains(&class));
+                        assert!(full || keys.contains(&field.key.as_str()), "{} is not named", field.key);
                     }
                 }
                 assert_eq!(lens.withheld_classes(rule), lens.withheld_classes(empty.rule()));
+                // A fact that is not left whole has its key named, and a key that is read in full is not named.
+                let left = lens.redact(rich.clone());
+                let facts: Vec<Fact> = left.iter().flat_map(Event::facts).collect();
+                for fact in rich.facts() {
+                    let named = keys.contains(&fact.key.as_str());
+                    assert!(named || facts.contains(&fact), "{} of {}", fact.key, rule.type_name);
+                    assert_eq!(
+                        named,
+                        left.is_none() || lens.fact_level(&fact.key) < Level::Full,
+                        "{}",
+                        fact.key
+                    );
+                }
+                assert!(rule.has_facts || keys.is_empty(), "{} holds no facts", rule.type_name);
             }
         }
     }
@@ -67,6 +84,7 @@ fn a_hidden_fact_and_no_fact_give_the_same_bytes_and_the_same_list() {
     assert_eq!(lens.redact(known.clone()), lens.redact(unknown.clone()));
     assert!(lens.withheld_classes(unknown.rule()).contains(&DataClass::CareProcedure));
     assert!(access.withheld_keys().contains(&"allergies"));
+    assert!(lens.withheld_keys(unknown.rule()).contains(&"allergies"));
 }
 
 #[test]
@@ -87,6 +105,38 @@ fn the_card_withholds_every_key_and_class_that_is_not_read_in_full() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_withheld_in_part_is_what_something_can_be_read_of() {
+    for group in ReaderGroup::ALL {
+        let me = viewer(kind_of(*group));
+        for standing in Standing::ALL {
+            let (circle, _) = standing.circle(&me.kind);
+            let access = Access::new(&me, &circle, TODAY);
+            let (withheld, partly) = (access.withheld_classes(), access.partly_withheld_classes());
+            assert!(partly.iter().all(|class| withheld.contains(class)), "{group} {standing:?}");
+            for class in withheld.iter().filter(|class| !partly.contains(class)) {
+                assert_eq!(access.class_level(*class), Level::None, "{class:?} for {group} {standing:?}");
+                let mut keys =
+                    dictionary::all().iter().filter(|f| crate::class::in_contract(f.class) == *class);
+                assert!(
+                    keys.all(|field| access.fact_level(&field.key) == Level::None),
+                    "{class:?} for {group}"
+                );
+            }
+        }
+    }
+    let partly = |kind: &str, standing: Standing| {
+        let (circle, me) = (standing.circle(kind).0, viewer(kind));
+        Access::new(&me, &circle, TODAY).partly_withheld_classes()
+    };
+    // A coordinator reads of diagnoses what the dictionary leaves it; a family gets no minutes before its version.
+    assert!(partly("mcc_coordinator_office", Standing::MemberWithGrant).contains(&DataClass::Diagnosis));
+    assert!(!partly("family", Standing::Family).contains(&DataClass::Minutes));
+    // Minutes of the meetings that it attended are the hospital's own part.
+    assert!(partly("hospital", Standing::MemberWithGrant).contains(&DataClass::Minutes));
+    assert_eq!(partly("hospital", Standing::Outsider), []);
 }
 
 #[test]

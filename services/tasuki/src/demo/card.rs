@@ -19,6 +19,8 @@ const PAGE: i32 = 200;
 
 /// Answers at the end of the story.
 pub struct Cases {
+    /// The case of the story.
+    pub story: String,
     /// The card of the story's case for each of [`SHOWN`], in that order; `None` where there is none for the post.
     pub cards: Vec<Option<pb::GetCaseCardResponse>>,
     /// The card of the case that a telephone call became, for the coordinator's desk.
@@ -42,7 +44,7 @@ impl Cases {
             let owed = owed(watchers, watcher).await?;
             duties.push((watcher.desk.post_id.clone(), owed));
         }
-        Ok(Self { cards, other, duties })
+        Ok(Self { story, cards, other, duties })
     }
 }
 

@@ -5,9 +5,11 @@
 //! each does not get. What it prints comes from what the subscribers received, never from the story or the log.
 
 mod card;
+mod lead;
 mod place;
 mod play;
 mod received;
+mod rows;
 mod show;
 mod story;
 mod table;
@@ -124,8 +126,8 @@ async fn perform(
     let steps = story.steps();
     note(
         lang,
-        &format!("{} つの窓口が受信中。{} 件の操作を再生しています", SUBSCRIBED.len(), steps.len()),
-        &format!("{} posts are subscribed; playing {} calls", SUBSCRIBED.len(), steps.len()),
+        &format!("{} つの窓口が見ています。{} 件の操作を再生しています", SUBSCRIBED.len(), steps.len()),
+        &format!("{} posts are watching; playing {} calls", SUBSCRIBED.len(), steps.len()),
     );
     let mut player = Player::new(embedded.node.channel().await?, &desks)?;
     let mut last = String::new();
@@ -142,7 +144,7 @@ async fn perform(
             let what = words::piece(piece, Lang::En);
             let event = words::event(&shared.item.r#type, Lang::En);
             return Err(format!(
-                "{slug} lacks `{what}` of `{event}` and was not told that its class is withheld"
+                "{slug} lacks `{what}` of `{event}` and was not told that its class and key are withheld"
             )
             .into());
         }

@@ -109,6 +109,18 @@ impl Received {
         Ok(Self { events, contract, delivered })
     }
 
+    /// The events about a case, with the meetings on whose agenda it stood, and the others; as far as anybody was told.
+    pub fn split(&self, case: &str) -> (Vec<&Shared>, Vec<&Shared>) {
+        let of_the_case = |shared: &Shared| shared.by_post.values().any(|got| got.item.case_id == case);
+        let meeting = |shared: &Shared| Some(shared.told("meeting_id")).filter(|id| !id.is_empty());
+        let meetings: BTreeSet<String> =
+            self.events.iter().filter(|shared| of_the_case(shared)).filter_map(meeting).collect();
+        let about = |shared: &&Shared| {
+            of_the_case(shared) || meeting(shared).is_some_and(|meeting| meetings.contains(&meeting))
+        };
+        self.events.iter().partition(about)
+    }
+
     /// Items received by all subscribers.
     pub fn delivered(&self) -> usize {
         self.delivered
@@ -137,6 +149,20 @@ impl Received {
 }
 
 impl Shared {
+    /// What anybody received in a text field of the event itself; empty where nobody did.
+    pub fn told(&self, field: &str) -> String {
+        let mut told =
+            self.by_post.values().filter_map(|got| got.content.as_ref()).map(|event| text(event, field));
+        told.find(|told| !told.is_empty()).unwrap_or_default()
+    }
+
+    /// When it happened, by the clock on the wall in Japan.
+    pub fn at(&self) -> Option<jiff::civil::DateTime> {
+        let at = self.item.occurred_at.as_ref()?;
+        let instant = jiff::Timestamp::new(at.seconds, at.nanos).ok()?;
+        Some(jiff::tz::Offset::constant(9).to_datetime(instant))
+    }
+
     /// What a post that received the event did not receive of it.
     pub fn lacking(&self, slug: &str) -> Vec<(&Piece, Lack)> {
         let Some(got) = self.by_post.get(slug) else { return Vec::new() };
@@ -148,13 +174,18 @@ impl Shared {
         lacks.collect()
     }
 
-    /// What a post lacks without having been told that its class is withheld: then withheld would look like absent.
+    /// What a post lacks without having been told that its class is withheld, and of a fact its key: then withheld
+    /// would look like absent.
     pub fn unannounced(&self) -> Vec<(&str, &Piece)> {
         let mut found = Vec::new();
         for (slug, got) in &self.by_post {
             for (piece, _) in self.lacking(slug) {
-                let announced = |class| got.item.withheld_classes().any(|told| told == class);
-                if !self.most.get(piece).is_some_and(|(class, _)| announced(*class)) {
+                let of_class = |class| got.item.withheld_classes().any(|told| told == class);
+                let by_key = match piece {
+                    Piece::Fact(key) => got.item.withheld_keys.contains(key),
+                    Piece::Field(_) | Piece::Passage(_) => true,
+                };
+                if !(by_key && self.most.get(piece).is_some_and(|(class, _)| of_class(*class))) {
                     found.push((slug.as_str(), piece));
                 }
             }

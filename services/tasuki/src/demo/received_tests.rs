@@ -50,6 +50,23 @@ fn what_a_post_lacks_is_found_in_the_bytes_that_others_received() {
 }
 
 #[test]
+fn a_fact_is_announced_by_its_class_and_its_key() {
+    let told = |classes: &[DataClass], keys: &[&str]| TimelineItem {
+        withheld_classes: classes.iter().map(|class| *class as i32).collect(),
+        withheld_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        ..item(ReferralSubmitted::default())
+    };
+    let unannounced = |reduced: TimelineItem| {
+        let whole = item(ReferralSubmitted { facts: allergies("egg"), ..ReferralSubmitted::default() });
+        let posts = [("a".to_owned(), vec![whole]), ("b".to_owned(), vec![reduced])];
+        Received::new(posts.into_iter()).unwrap().events[0].unannounced().len()
+    };
+    assert_eq!(unannounced(told(&[DataClass::CareProcedure], &[])), 1);
+    assert_eq!(unannounced(told(&[], &["allergies"])), 1);
+    assert_eq!(unannounced(told(&[DataClass::CareProcedure], &["allergies"])), 0);
+}
+
+#[test]
 fn an_event_is_late_when_something_that_happened_after_it_was_recorded_before_it() {
     let stamp = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
     let event = |id: &str, occurred, recorded| TimelineItem {
@@ -63,4 +80,33 @@ fn an_event_is_late_when_something_that_happened_after_it_was_recorded_before_it
     assert_eq!(received.entered_late().into_iter().collect::<Vec<_>>(), ["late"]);
     let order: Vec<_> = received.events.iter().map(|shared| shared.item.event_id.as_str()).collect();
     assert_eq!(order, ["first", "late", "later"]);
+}
+
+#[test]
+fn a_meeting_is_about_a_case_that_stood_on_its_agenda() {
+    use tasuki_contract::minutes::v1::{CaseTabled, MeetingHeld};
+    let item = |id: &str, case: &str, event: Event| TimelineItem {
+        event_id: id.to_owned(),
+        case_id: case.to_owned(),
+        event: Some(prost_types::Any {
+            type_url: format!("type.googleapis.com/{}", event.rule().type_name),
+            value: event.encode_to_vec(),
+        }),
+        ..TimelineItem::default()
+    };
+    let held = |meeting: &str| MeetingHeld { meeting_id: meeting.to_owned(), ..Default::default() }.into();
+    let tabled = CaseTabled { meeting_id: "m".to_owned(), ..Default::default() };
+    let items = vec![
+        item("tabled", "c", tabled.into()),
+        item("held", "", held("m")),
+        item("council", "", held("n")),
+        item("other case", "d", ReferralSubmitted::default().into()),
+    ];
+    let received = Received::new([("a".to_owned(), items)].into_iter()).unwrap();
+    let (about, others) = received.split("c");
+    let ids = |events: Vec<&Shared>| events.iter().map(|s| s.item.event_id.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(about), ids(others)),
+        (vec!["held".into(), "tabled".into()], vec!["council".into(), "other case".into()])
+    );
 }

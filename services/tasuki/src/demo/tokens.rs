@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tasuki_auth::DevIssuer;
 use tasuki_domain::codes::Lang;
-use tasuki_domain::visibility::reader_group;
+use tasuki_domain::visibility::{ReaderGroup, reader_group};
 use tonic::Request;
 
 use crate::region::{Region, agency_id, post_id};
@@ -22,10 +22,14 @@ pub struct Desk {
     pub post_id: String,
     /// Name of its agency.
     pub agency: String,
+    /// Name of its agency where there is little room.
+    pub office: String,
     /// What the post is called.
     pub label: String,
     /// What kind of office it is, in a word or two.
     pub kind: String,
+    /// The group as which it reads.
+    pub group: Option<ReaderGroup>,
     token: String,
 }
 
@@ -46,13 +50,18 @@ impl Desks {
                 let id = post_id(&slug);
                 let token = token::for_post(issuer, agency_id(&agency.slug), id, LIFETIME_S)?;
                 let pick = |ja: &String, en: &String| if lang == Lang::Ja { ja.clone() } else { en.clone() };
-                let group = reader_group(&agency.kind).map(|group| group.label(lang).to_owned());
+                let group = reader_group(&agency.kind);
+                let (name, label) =
+                    (pick(&agency.name_ja, &agency.name_en), pick(&post.label_ja, &post.label_en));
+                let short = Some(pick(&agency.short_ja, &agency.short_en)).filter(|short| !short.is_empty());
                 let desk = Desk {
                     slug,
                     post_id: id.to_string(),
-                    agency: pick(&agency.name_ja, &agency.name_en),
-                    label: pick(&post.label_ja, &post.label_en),
-                    kind: group.unwrap_or_else(|| agency.kind.clone()),
+                    office: short.unwrap_or_else(|| name.clone()),
+                    agency: name,
+                    label,
+                    kind: group.map_or_else(|| agency.kind.clone(), |group| group.label(lang).to_owned()),
+                    group,
                     token,
                 };
                 by_id.insert(desk.post_id.clone(), desk);
@@ -72,6 +81,13 @@ impl Desks {
     /// The desk of that id.
     pub fn of(&self, post_id: &str) -> Option<&Desk> {
         self.by_id.get(post_id)
+    }
+
+    /// What a post is called in brief: its agency, and itself where the agency has several posts.
+    pub fn brief(&self, post_id: &str) -> String {
+        let Some(desk) = self.of(post_id) else { return post_id.to_owned() };
+        let posts = self.by_id.values().filter(|other| other.agency == desk.agency).count();
+        if posts > 1 { format!("{} {}", desk.office, desk.label) } else { desk.office.clone() }
     }
 
     /// What a post is called in full: agency and post.

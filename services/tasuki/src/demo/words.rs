@@ -3,9 +3,10 @@
 //! Labels of codes, facts, classes and events come from the dictionary and the contract; here stands what they lack.
 
 use tasuki_contract::event::v1::DutyKind;
-use tasuki_contract::timeline::v1::Level;
+use tasuki_contract::timeline::v1::Level as Got;
 use tasuki_contract::{DataClass, Event};
 use tasuki_domain::codes::Lang;
+use tasuki_domain::visibility::{Condition, Level, ReaderGroup};
 use tasuki_domain::{dictionary, visibility};
 
 use super::received::Piece;
@@ -19,13 +20,69 @@ pub fn pick<'t>(lang: Lang, ja: &'t str, en: &'t str) -> &'t str {
 }
 
 /// How much a post got of an event.
-pub fn level(level: Level, lang: Lang) -> &'static str {
+pub fn level(level: Got, lang: Lang) -> &'static str {
     match level {
-        Level::Full => pick(lang, "全部", "full"),
-        Level::Summary => pick(lang, "要約", "summary"),
-        Level::Own => pick(lang, "自分の分", "own part"),
-        Level::Existence => pick(lang, "有無のみ", "exists"),
-        Level::None => "·",
+        Got::Full => pick(lang, "全部", "full"),
+        Got::Summary => pick(lang, "要約", "summary"),
+        Got::Own => pick(lang, "自分の分", "own part"),
+        Got::Existence => pick(lang, "有無のみ", "exists"),
+        Got::None => "·",
+    }
+}
+
+/// How much a post got of an event of which it lacks something that others got.
+pub fn part(lang: Lang) -> &'static str {
+    pick(lang, "一部", "part")
+}
+
+/// What it means that an event names a post, or recipients, in this field; `None` where nothing is to be told.
+pub fn arrow(field: &str, lang: Lang) -> Option<&'static str> {
+    Some(match field {
+        "lead_post_id" | "to_post_id" => pick(lang, "主担当→", "lead→"),
+        "recipients" => pick(lang, "同意先→", "consent→"),
+        "next_candidate_post_id" => pick(lang, "次の候補→", "next→"),
+        "supported_by_post_id" => pick(lang, "支援→", "support→"),
+        _ => return None,
+    })
+}
+
+/// Why a post did not get events of a class, as far as the table of classes tells.
+///
+/// Consents and circles are not looked at: where the table leaves the events to whoever has both, one of the two was
+/// lacking, and which one cannot be told from what was received.
+pub fn why_not(class: DataClass, group: Option<ReaderGroup>, lang: Lang) -> &'static str {
+    let class = visibility::DataClass::parse(class.as_str_name());
+    let Some((class, group)) = class.zip(group) else {
+        return pick(lang, "この種別の機関には届けない", "nothing goes to this kind of office");
+    };
+    let cell = visibility::class_cell(class, group);
+    match (cell.level, cell.condition) {
+        (_, Some(Condition::FamilyVersion)) => {
+            pick(lang, "家族向けの版がまだ作れない", "the family's version is not built yet")
+        }
+        (_, Some(Condition::Attended)) => {
+            pick(lang, "招集・出席した窓口に限る", "for those invited or present")
+        }
+        (Level::Own, _) => pick(lang, "自分が関わるものに限る", "only what it has a part in"),
+        (Level::None, _) if cell.ceiling == Level::None => {
+            pick(lang, "方針でこの種別の機関には届けない", "policy gives this kind of office nothing")
+        }
+        _ => pick(lang, "同意が及ばないか、支援の輪の外", "not covered by a consent, or outside the circle"),
+    }
+}
+
+/// Whether the contract has no call yet that fulfils a duty of this kind.
+pub fn cannot_be_answered(kind: DutyKind) -> bool {
+    matches!(kind, DutyKind::DutyFirstContact | DutyKind::DutyAction | DutyKind::DutySupply)
+}
+
+/// A day with its weekday: `2024-04-08(月)`, `2024-04-08 Mon`; without the year where `short`.
+pub fn day(day: jiff::civil::Date, short: bool, lang: Lang) -> String {
+    let date = day.strftime(if short { "%m-%d" } else { "%Y-%m-%d" });
+    let index = usize::try_from(day.weekday().to_monday_zero_offset()).unwrap_or_default();
+    match lang {
+        Lang::Ja => format!("{date}({})", ["月", "火", "水", "木", "金", "土", "日"][index]),
+        Lang::En => format!("{date} {}", ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][index]),
     }
 }
 
@@ -148,6 +205,16 @@ const FIELDS: &[(&str, &str, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_table_leaves_open_is_not_said() {
+        let why = |class, group| why_not(class, Some(group), Lang::En);
+        assert!(why(DataClass::Minutes, ReaderGroup::Fam).contains("not built"));
+        assert!(why(DataClass::Minutes, ReaderGroup::Hosp).contains("present"));
+        assert!(why(DataClass::Consent, ReaderGroup::Nur).contains("part in"));
+        assert!(why(DataClass::Handoff, ReaderGroup::Ems).contains("policy"));
+        assert!(why(DataClass::Lead, ReaderGroup::Nur).contains("or outside"));
+    }
 
     #[test]
     fn every_field_has_one_entry() {
