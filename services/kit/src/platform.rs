@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tasuki_auth::{Verifier, bearer};
+use tasuki_auth::{Caller, Verifier, bearer};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::consultation::ConsultationState;
 use tasuki_domain::directory::Directory;
@@ -108,15 +108,20 @@ impl Platform {
         }
     }
 
+    /// Whom the token stands for that the value of an `authorization` header carries.
+    ///
+    /// Errors: UNAUTHENTICATED with the token's reason.
+    pub fn authenticate(&self, authorization: Option<&str>) -> Result<Arc<Caller>, Status> {
+        let verified = bearer(authorization)
+            .and_then(|token| self.0.verifier.verify(token, Timestamp::now().as_second()));
+        verified.map_err(|e| errors::unauthenticated(&e))
+    }
+
     /// The caller of a request.
     ///
     /// Errors: UNAUTHENTICATED with the token's reason; PERMISSION_DENIED `POST_NOT_HELD`; malformed metadata.
     pub async fn context(&self, metadata: &MetadataMap) -> Result<Context, Status> {
-        let header = metadata.get("authorization").and_then(|v| v.to_str().ok());
-        let token = bearer(header).map_err(|e| errors::unauthenticated(&e))?;
-        let now = Timestamp::now();
-        let caller =
-            self.0.verifier.verify(token, now.as_second()).map_err(|e| errors::unauthenticated(&e))?;
+        let caller = self.authenticate(metadata.get("authorization").and_then(|v| v.to_str().ok()))?;
         match Context::read(&caller, metadata, &self.directory()) {
             Err(status) if status.code() == tonic::Code::PermissionDenied => {
                 // The post may have been created or given a moment ago by another process.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response};
-use tasuki_kit::errors;
+use tasuki_kit::{Platform, errors};
 use tasuki_log::AppendError;
 use tasuki_telemetry::ClosedSet;
 use tokio::sync::Semaphore;
@@ -35,19 +35,22 @@ static CALLS: Semaphore = Semaphore::const_new(CALLS_MAX);
 const UNBOUNDED: &str = "tasuki.timeline.v1.TimelineService/ReadFeed";
 
 /// Wraps a service in [`Observed`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Observe;
+#[derive(Clone, Debug)]
+pub struct Observe(pub Platform);
 
 impl<S> Layer<S> for Observe {
     type Service = Observed<S>;
     fn layer(&self, inner: S) -> Self::Service {
-        Observed(inner)
+        Observed { inner, platform: self.0.clone() }
     }
 }
 
 /// A service whose calls are traced and measured.
 #[derive(Clone, Debug)]
-pub struct Observed<S>(S);
+pub struct Observed<S> {
+    inner: S,
+    platform: Platform,
+}
 
 impl<S, B, R> Service<Request<B>> for Observed<S>
 where
@@ -61,7 +64,7 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
@@ -73,16 +76,26 @@ where
         let started = Instant::now();
         // Health and reflection are asked above all when there is too much to do.
         let bounded = method != OTHER && method != UNBOUNDED;
+        let refused = |status: Status| {
+            tasuki_telemetry::metrics().rpc_done(method, status.code() as i32, Duration::ZERO);
+            let response: Response<R> = status.into_http();
+            Box::pin(std::future::ready(Ok(response)))
+        };
+        // Before its message is read and before it takes a place: who has no token costs next to nothing.
+        if method != OTHER {
+            let header = request.headers().get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+            if let Err(status) = self.platform.authenticate(header) {
+                return refused(status);
+            }
+        }
         let permit = bounded.then(|| CALLS.try_acquire());
         if let Some(Err(_)) = permit {
-            let response: Response<R> = errors::append_failed(&AppendError::Overloaded).into_http();
-            tasuki_telemetry::metrics().rpc_done(method, Code::ResourceExhausted as i32, Duration::ZERO);
-            return Box::pin(std::future::ready(Ok(response)));
+            return refused(errors::append_failed(&AppendError::Overloaded));
         }
         // tonic keeps the same time around this layer, a moment later, and would answer CANCELLED without a reason.
         let deadline = time_left(request.headers()).map(tokio::time::sleep);
         // The inner service starts its work when called, so it is called inside the span.
-        let future = span.in_scope(|| self.0.call(request));
+        let future = span.in_scope(|| self.inner.call(request));
         Box::pin(
             async move {
                 let _permit = permit;

@@ -115,6 +115,8 @@ pub struct Node {
 
 /// Messages larger than this are refused, bytes.
 const MESSAGE_MAX: usize = 1 << 20;
+/// Calls and streams of one connection that are open at once; a client opens more connections for more.
+const STREAMS_MAX: u32 = 1_024;
 /// How old the directory may be when nobody told of a change.
 const DIRECTORY_AGE_MAX: Duration = Duration::from_millis(500);
 
@@ -167,10 +169,11 @@ impl Node {
             let listener = TcpListener::bind(options.listen).await?;
             address = Some(listener.local_addr()?);
             let routes = routes(&options.roles, &platform, &views, &signals, &cancel, health_service)?;
-            let ending = cancel.clone();
+            let (observed, ending) = (platform.clone(), cancel.clone());
             self::role(&tasks, &failed, async move {
                 Server::builder()
-                    .layer(Observe)
+                    .layer(Observe(observed))
+                    .max_concurrent_streams(Some(STREAMS_MAX))
                     .tcp_nodelay(true)
                     .http2_keepalive_interval(Some(Duration::from_secs(30)))
                     .initial_stream_window_size(256 * 1024)

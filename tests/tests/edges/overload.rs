@@ -211,3 +211,36 @@ async fn submit_over_h2(
     let trailers = body.trailers().await.unwrap().expect("trailers");
     tonic::Status::from_header_map(&trailers).expect("a status")
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_token_is_answered_before_its_message_and_takes_nobodys_place() {
+    let world = World::start(PROGRAM).await.unwrap();
+    let program = world.ready().await.unwrap();
+    // As many open calls as would take every place, none of which ever sends its message.
+    let per_connection = 1_000;
+    let mut open = Vec::new();
+    for _ in 0..CALLS_MAX.div_ceil(per_connection) + 1 {
+        let tcp = TcpStream::connect(program.address().strip_prefix("http://").unwrap()).await.unwrap();
+        let (client, connection) = h2::client::handshake(tcp).await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..per_connection {
+            let path = format!("{}/tasuki.timeline.v1.TimelineService/ListDuties", program.address());
+            let head = http::Request::post(path).header("content-type", "application/grpc");
+            let request = head.header("te", "trailers").body(()).unwrap();
+            let mut ready = tokio::time::timeout(LIMIT, client.clone().ready()).await.unwrap().unwrap();
+            let (answer, body) = ready.send_request(request, false).unwrap();
+            open.push((answer, body));
+        }
+    }
+    let mut answered = 0;
+    for (answer, _) in &mut open {
+        let answer = tokio::time::timeout(LIMIT, answer).await.expect("an answer").unwrap();
+        assert_eq!(answer.headers().get("grpc-status").unwrap(), "16");
+        answered += 1;
+    }
+    assert!(answered > CALLS_MAX);
+    // The bodies are still open; who has a token is served.
+    let caller = world.caller(&program, "coordinator.desk").await.unwrap();
+    let list = tasuki_contract::timeline::v1::ListCaseloadRequest::default();
+    caller.timeline().list_caseload(caller.request(list)).await.unwrap();
+}
