@@ -30,6 +30,9 @@ pub use error::BusError;
 pub use log_stream::{LogStream, LogStreamSettings, STREAM_NAME, StreamState};
 pub use notice::{Notice, NoticeStream, ReceivedNotice, publish_notice, subscribe_notices};
 pub use operator::{Operator, OperatorKeys};
-pub use ping::{Ping, PingStream, publish_ping, subscribe_pings};
+pub use ping::{
+    Grown, Ping, PingStream, ViewsMoved, ViewsMovedStream, publish_ping, publish_views_moved,
+    subscribe_pings, subscribe_views_moved,
+};
 pub use point::LogPoint;
 pub use publisher::{OutMessage, PublishOutcome, Publisher, PublisherSettings};

@@ -8,9 +8,10 @@
 //!     └─────guide──▶ guided ───┘         every state before: open case ─▶ case_open
 //! ```
 
+use jiff::Timestamp;
 use tasuki_contract::Event;
 use tasuki_contract::cases::v1::CaseOpened;
-use tasuki_contract::common::v1::CommandContext;
+use tasuki_contract::common::v1::{CommandContext, Fact};
 use tasuki_contract::event::v1::{ItemKind, Relation};
 use tasuki_contract::intake::v1 as pb;
 use uuid::Uuid;
@@ -18,7 +19,8 @@ use uuid::Uuid;
 use crate::case::CaseState;
 use crate::codes::{self, Table};
 use crate::consent::{self, SOURCE_CLASSES};
-use crate::decision::{Decision, Given, Kind, Recorded, StreamRef, check_etag};
+use crate::days::to_proto;
+use crate::decision::{Decision, Given, Kind, Recorded, StreamRef, check_etag, day_in_tokyo};
 use crate::effects::Doing;
 use crate::facts::{self, Carrier};
 use crate::fields;
@@ -304,6 +306,24 @@ pub fn open_case(
     ];
     let reply = Opened { case, lead };
     Ok(Decision { events, reply, item: Some((id.0, state.version + 1)) })
+}
+
+/// The request to open a case with what its consultation told about the child, so that nobody asks the family again.
+///
+/// What the request says itself comes first. What is added bears the day of the consultation, unless it bore one
+/// already. The same consultation always adds the same, so a retry stays the same request.
+pub fn carry_on(
+    mut request: pb::OpenCaseRequest,
+    told: Vec<Fact>,
+    told_at: Timestamp,
+) -> pb::OpenCaseRequest {
+    for mut fact in told {
+        if request.facts.iter().all(|own| own.key != fact.key) {
+            fact.asserted_on.get_or_insert(to_proto(day_in_tokyo(told_at)));
+            request.facts.push(fact);
+        }
+    }
+    request
 }
 
 fn check_open(request: &pb::OpenCaseRequest, given: &Given<'_>) -> Result<Uuid, Refusal> {

@@ -173,3 +173,17 @@ fn a_case_needs_a_consent_that_names_a_signer() {
     assert_eq!(reason(refused), Reason::UnknownMunicipality);
     assert_eq!(state(&world, id).stage, Stage::Received);
 }
+
+#[test]
+fn what_the_consultation_told_is_carried_on_behind_what_the_request_says() {
+    let fact = |key: &str, asserted_on| Fact { key: key.to_owned(), asserted_on, ..Fact::default() };
+    let (own, own_day) = (fact("mobility", None), date(2024, 4, 1));
+    let request = pb::OpenCaseRequest { facts: vec![own.clone()], ..pb::OpenCaseRequest::default() };
+    let told = vec![fact("mobility", own_day), fact("family_wishes", None), fact("allergies", own_day)];
+    // Nine in the evening in London is the next day in Tokyo.
+    let at: Timestamp = "2024-04-09T21:00:00Z".parse().unwrap();
+    let carried = carry_on(request.clone(), told.clone(), at);
+    let expected = [own, fact("family_wishes", date(2024, 4, 10)), fact("allergies", own_day)];
+    assert_eq!(carried.facts, expected);
+    assert_eq!(carry_on(carried.clone(), told, at), carried, "a retry adds nothing");
+}

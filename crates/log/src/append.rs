@@ -82,9 +82,13 @@ pub struct WriterOptions {
     pub queue_max: usize,
     /// Commands that share one transaction at most.
     pub batch_max: usize,
-    /// How long a command may wait for a database that is away.
+    /// How long a command may wait for a database that is away or hangs. One that hangs is tried twice in this time,
+    /// and each try has two seconds at least.
     pub patience: Duration,
 }
+
+/// A try gets this long, however little patience there is: connecting and preparing take their time.
+const ATTEMPT_MIN: Duration = Duration::from_secs(2);
 
 impl Default for WriterOptions {
     fn default() -> Self {
@@ -158,6 +162,11 @@ impl Writer {
         self.head.clone()
     }
 
+    /// Completes when the writing task has ended, which by itself it does not while this lives.
+    pub async fn ended(&self) {
+        self.normal.closed().await;
+    }
+
     /// Appends all events of a command, or finds that an earlier try did.
     ///
     /// Errors: `Conflict` when a stream moved on, `RequestReused`, `Overloaded`, and faults; after a fault the same
@@ -168,7 +177,11 @@ impl Writer {
         let (prepared, keys) = self.prepare(append).await?;
         let (answer, answered) = oneshot::channel();
         let lane = if urgent { &self.urgent } else { &self.normal };
-        lane.try_send(Job { prepared, answer }).map_err(|_| AppendError::Overloaded)?;
+        lane.try_send(Job { prepared, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AppendError::Overloaded,
+            // The task is gone: to wait for it would be in vain.
+            mpsc::error::TrySendError::Closed(_) => LogError::Unavailable.into(),
+        })?;
         let span = tracing::info_span!("append");
         let outcome = answered.instrument(span).await.map_err(|_| LogError::Unavailable)??;
         let appended = match outcome {
@@ -221,8 +234,7 @@ impl Writer {
             let agency = id("agency_id", &header.agency_id)?;
             header.open_payload = event.open_payload();
             if !event.sealed_payload(SealedPart::OtherSubject).is_empty() {
-                // Nobody can say yet whose data it is; better refused than lost.
-                return Err(LogError::Malformed { field: "other subject" });
+                return Err(LogError::OtherSubject);
             }
             for item in header.effects.iter().flat_map(|e| &e.items) {
                 items.push((id("item_id", &item.item_id)?, stream_id));
@@ -340,10 +352,11 @@ impl Task {
     /// Commits the jobs together; where the database refuses a batch as a whole, its halves.
     async fn commit(&mut self, jobs: Vec<Job>) {
         let deadline = Instant::now() + self.options.patience;
+        let attempt_max = (self.options.patience / 2).max(ATTEMPT_MIN);
         let mut stack = vec![jobs];
         while let Some(mut jobs) = stack.pop() {
             let prepared: Vec<&Prepared> = jobs.iter().map(|j| &j.prepared).collect();
-            match self.batch.commit(&prepared, deadline).await {
+            match self.batch.commit(&prepared, deadline, attempt_max).await {
                 Ok(outcomes) => {
                     let mut last = None;
                     for (job, outcome) in jobs.into_iter().zip(outcomes) {
@@ -381,6 +394,52 @@ impl Task {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tasuki_contract::directory::v1::AgencyRegistered;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_whose_task_has_ended_says_so_and_is_not_overloaded() {
+        // Never connected to.
+        let database = Database::new("postgres://127.0.0.1:1/none", 1).unwrap();
+        let keyring = Keyring::generate().unwrap();
+        let sealer = Sealer::new(keyring, database.clone());
+        let (normal, jobs) = mpsc::channel(1);
+        let (urgent, urgent_jobs) = mpsc::channel(1);
+        let (_sender, head) = watch::channel(0);
+        let writer = Writer { normal, urgent, sealer, head, database };
+        // As after a panic of the task.
+        drop((jobs, urgent_jobs));
+        writer.ended().await;
+        let id = Uuid::now_v7().to_string();
+        for urgent in [false, true] {
+            let header = Header {
+                event_id: Uuid::now_v7().to_string(),
+                stream_id: id.clone(),
+                version: 1,
+                agency_id: id.clone(),
+                ..Header::default()
+            };
+            let event = Event::AgencyRegistered(AgencyRegistered::default());
+            let append = Append {
+                agency: Uuid::now_v7(),
+                request_id: id.clone(),
+                digest: Vec::new(),
+                events: vec![NewEvent { header, event }],
+                relied_on: Vec::new(),
+                disclosures: Vec::new(),
+                reply: Vec::new(),
+                urgent,
+            };
+            let answer = writer.append(append).await;
+            assert!(matches!(answer, Err(AppendError::Fault(LogError::Unavailable))), "{answer:?}");
         }
     }
 }

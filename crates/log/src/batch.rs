@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::append::{Appended, Prepared, Stream};
 use crate::chain::{GENESIS, head_message, row_hash};
-use crate::db::{DURABILITY, Database, durable};
+use crate::db::{DURABILITY, Database, Durable, durable};
 use crate::error::LogError;
 use crate::keyring::Keyring;
 
@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Batch {
     database: Database,
     keyring: Keyring,
-    connection: Option<(Client, Statements)>,
+    connection: Durable<Statements>,
 }
 
 struct Statements {
@@ -63,43 +63,47 @@ struct Head {
 
 impl Batch {
     pub(crate) fn new(database: Database, keyring: Keyring) -> Self {
-        Self { database, keyring, connection: None }
+        Self { database, keyring, connection: Durable::new() }
     }
 
-    /// Runs the batch until it is committed or refused, over lost connections, until `deadline`.
+    /// Runs the batch until it is committed or refused, over lost and hanging connections, until `deadline`.
+    ///
+    /// A try may hang for `attempt_max`; the last one may go beyond the deadline by as much.
     pub(crate) async fn commit(
         &mut self,
         batch: &[&Prepared],
         deadline: Instant,
+        attempt_max: Duration,
     ) -> Result<Vec<Outcome>, LogError> {
         let mut pause = Duration::from_millis(20);
         loop {
-            let result = match self.connect().await {
-                Ok(()) => match &self.connection {
-                    Some((client, statements)) => run(client, statements, &self.keyring, batch).await,
-                    None => Err(LogError::Unavailable),
-                },
-                Err(error) => Err(error),
+            let attempt = async {
+                let (client, statements) = self.connection.get(&self.database, Statements::prepare).await?;
+                run(client, statements, &self.keyring, batch).await
+            };
+            let result = match tokio::time::timeout(attempt_max, attempt).await {
+                Ok(result) => result,
+                Err(_) => {
+                    tracing::warn!(
+                        limit_ms = attempt_max.as_millis() as u64,
+                        "an append hangs, trying again"
+                    );
+                    self.connection.cut();
+                    Err(LogError::Unavailable)
+                }
             };
             match result {
                 Err(LogError::NotDurable { setting, value }) => {
                     // Its transaction may be open, with the lock.
-                    self.connection = None;
+                    self.connection.cut();
                     return Err(LogError::NotDurable { setting, value });
                 }
                 Err(error) => {
-                    let lost = self.connection.as_ref().is_none_or(|(client, _)| client.is_closed());
-                    if !lost {
-                        let rolled_back = match &self.connection {
-                            Some((client, _)) => client.batch_execute("ROLLBACK").await.is_ok(),
-                            None => false,
-                        };
-                        if rolled_back {
-                            return Err(error);
-                        }
+                    if self.connection.rolled_back(attempt_max).await {
+                        return Err(error);
                     }
                     // Whether the lost transaction had committed is learned by running it again: its request ids.
-                    self.connection = None;
+                    self.connection.cut();
                     if Instant::now() >= deadline {
                         return Err(LogError::Unavailable);
                     }
@@ -109,15 +113,6 @@ impl Batch {
                 done => return done,
             }
         }
-    }
-
-    async fn connect(&mut self) -> Result<(), LogError> {
-        if self.connection.as_ref().is_none_or(|(client, _)| client.is_closed()) {
-            let client = self.database.connect_durable().await?;
-            let statements = Statements::prepare(&client).await?;
-            self.connection = Some((client, statements));
-        }
-        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use tokio::task::AbortHandle;
 use tokio_postgres::{Client, NoTls, Row};
 
 use crate::error::LogError;
@@ -13,7 +14,17 @@ mod embedded {
 }
 
 /// Held while migrating, so that two starting processes do not collide; refinery takes no lock of its own.
-const MIGRATION_LOCK: i64 = 0x0074_6173_756b_6901;
+pub(crate) const MIGRATION_LOCK: i64 = 0x0074_6173_756b_6901;
+
+/// What a session is told for the case that its process freezes, or its machine goes away, in the midst of a
+/// transaction: it holds locks that everybody waits for, and must not hold them for long. It also asks whether its
+/// client is still there while it waits itself, so that what was given up does not come to hold a lock.
+const FROZEN: &str = "-c idle_in_transaction_session_timeout=5s -c client_connection_check_interval=1s \
+                      -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
+/// The same from our side: a server that went away is noticed within half a minute.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Where the log lives, with a bounded pool of connections for reads.
 #[derive(Clone, Debug)]
@@ -33,7 +44,10 @@ impl Database {
         config.application_name("tasuki");
         // Every statement here has an index to go by. A plan that was made while the tables were empty would scan
         // them for as long as the connection lives.
-        config.options("-c enable_seqscan=off");
+        config.options(format!("-c enable_seqscan=off {FROZEN}"));
+        config.keepalives_idle(KEEPALIVE_IDLE);
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+        config.keepalives_retries(KEEPALIVE_RETRIES);
         let manager = Manager::from_config(
             config.clone(),
             NoTls,
@@ -55,23 +69,85 @@ impl Database {
 
     /// A connection of its own, for a writer or a lock that lives as long as the connection.
     pub async fn connect(&self) -> Result<Client, LogError> {
+        Ok(self.connect_task().await?.0)
+    }
+
+    /// With the task that moves its bytes.
+    async fn connect_task(&self) -> Result<(Client, AbortHandle), LogError> {
         let (client, connection) = self.config.connect(NoTls).await?;
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
         });
-        Ok(client)
+        Ok((client, task.abort_handle()))
     }
 
     /// A connection of its own that has been asked to promise durability.
     ///
     /// Errors: [`LogError::NotDurable`] when `fsync` or `synchronous_commit` is not on.
     pub async fn connect_durable(&self) -> Result<Client, LogError> {
-        let client = self.connect().await?;
-        client.batch_execute("SET synchronous_commit = on").await?;
-        durable(&client.query_one(&format!("SELECT {DURABILITY}"), &[]).await?, 0)?;
-        Ok(client)
+        Ok(self.connect_durable_task().await?.0)
+    }
+
+    async fn connect_durable_task(&self) -> Result<(Client, AbortHandle), LogError> {
+        let (client, task) = self.connect_task().await?;
+        let promise = async {
+            client.batch_execute("SET synchronous_commit = on").await?;
+            durable(&client.query_one(&format!("SELECT {DURABILITY}"), &[]).await?, 0)
+        };
+        promise.await?;
+        Ok((client, task))
+    }
+}
+
+/// A connection that promises durability, with what was prepared on it: made when it is needed, kept until it fails.
+///
+/// What hangs on it is given up by [`cut`](Self::cut).
+#[derive(Debug)]
+pub(crate) struct Durable<S>(Option<(Client, AbortHandle, S)>);
+
+impl<S> Durable<S> {
+    pub(crate) fn new() -> Self {
+        Self(None)
+    }
+
+    /// The connection, made and prepared if there is none.
+    pub(crate) async fn get(
+        &mut self,
+        database: &Database,
+        prepare: impl AsyncFnOnce(&Client) -> Result<S, LogError>,
+    ) -> Result<(&Client, &S), LogError> {
+        if self.is_lost() {
+            let (client, task) = database.connect_durable_task().await?;
+            let prepared = prepare(&client).await?;
+            self.0 = Some((client, task, prepared));
+        }
+        match &self.0 {
+            Some((client, _, prepared)) => Ok((client, prepared)),
+            None => Err(LogError::Unavailable),
+        }
+    }
+
+    /// There is none, or it has ended.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.0.as_ref().is_none_or(|(client, ..)| client.is_closed())
+    }
+
+    /// Ends an open transaction, if it can; whether the connection is good for another.
+    pub(crate) async fn rolled_back(&self, limit: Duration) -> bool {
+        let Some((client, ..)) = self.0.as_ref().filter(|(client, ..)| !client.is_closed()) else {
+            return false;
+        };
+        matches!(tokio::time::timeout(limit, client.batch_execute("ROLLBACK")).await, Ok(Ok(())))
+    }
+
+    /// Closes the socket at once. Merely dropped, a connection would first wait for the answers that are due: the
+    /// transaction would be granted its locks when nobody waits for it any more.
+    pub(crate) fn cut(&mut self) {
+        if let Some((_, task, _)) = self.0.take() {
+            task.abort();
+        }
     }
 }
 
@@ -97,7 +173,11 @@ pub async fn migrate(database: &Database) -> Result<(), LogError> {
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("tasuki_log_migrations");
     runner.run_async(&mut client).await.map_err(|e| LogError::Database(e.to_string()))?;
-    crate::reads::ensure_partitions(&client).await?;
-    // The lock goes with the connection.
+    // Its own transaction takes the lock.
+    client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+    if let Err(error) = crate::partitions::keep_partitions(database).await {
+        // Reads go to the default partition meanwhile.
+        tracing::warn!(%error, "the next months' partitions of the reads could not be made");
+    }
     Ok(())
 }

@@ -35,9 +35,22 @@ pub enum LogError {
         /// What is missing or unreadable.
         field: &'static str,
     },
+    /// The event says something about somebody other than its subject in a sealed part: nobody can say yet whose data
+    /// that is, so it is better refused than lost. Nothing was written.
+    #[error("a sealed part about another subject cannot be kept yet")]
+    OtherSubject,
     /// Key material is missing or malformed.
     #[error("keys: {0}")]
     Keys(String),
+    /// The keyring is not the one that the log was begun with.
+    #[error(
+        "the keyring does not fit this log: its {key} key is another one; start with the keyring that the log was \
+         begun with, from its copy if need be"
+    )]
+    OtherKeyring {
+        /// Which key: `master`, `signing` or `digest`.
+        key: &'static str,
+    },
 }
 
 impl From<tokio_postgres::Error> for LogError {

@@ -10,6 +10,7 @@ use ring::{digest, hmac};
 use zeroize::Zeroizing;
 
 use crate::error::LogError;
+use crate::fit::Fingerprints;
 
 /// Key material of one installation.
 #[derive(Clone)]
@@ -114,6 +115,20 @@ impl Keyring {
     /// The public key that checks signed heads. Shape: 32 bytes.
     pub fn public_key(&self) -> &[u8] {
         self.0.signing.public_key().as_ref()
+    }
+
+    /// What a database may know of the keys, to tell them from others.
+    pub(crate) fn fingerprints(&self) -> Fingerprints {
+        let of = |key: &hmac::Key| {
+            let mut print = [0; digest::SHA256_OUTPUT_LEN];
+            print.copy_from_slice(hmac::sign(key, b"tasuki keyring fingerprint 1").as_ref());
+            print
+        };
+        Fingerprints {
+            master: of(&hmac::Key::new(hmac::HMAC_SHA256, self.master())),
+            signing: self.0.signing_id.clone(),
+            digest: of(&self.0.digest),
+        }
     }
 
     /// A keyed digest, so that a stored digest tells nothing of a guessed request.

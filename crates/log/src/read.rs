@@ -33,18 +33,23 @@ pub struct Record {
 
 impl Record {
     fn from_row(row: &Row) -> Result<Self, LogError> {
-        let position = row.get::<_, i64>(0) as u64;
-        let header_bytes: Vec<u8> = row.get(3);
+        Self::from_columns(row, 0)
+    }
+
+    /// Of the columns from `first` on: position, epoch, time, header, parts, hash.
+    pub(crate) fn from_columns(row: &Row, first: usize) -> Result<Self, LogError> {
+        let position = row.get::<_, i64>(first) as u64;
+        let header_bytes: Vec<u8> = row.get(first + 3);
         let header =
             Header::decode(header_bytes.as_slice()).map_err(|_| LogError::UnreadableHeader { position })?;
         Ok(Self {
             position,
-            epoch: row.get::<_, i64>(1) as u64,
-            recorded_at_us: row.get(2),
+            epoch: row.get::<_, i64>(first + 1) as u64,
+            recorded_at_us: row.get(first + 2),
             header,
             header_bytes,
-            parts: row.get(4),
-            hash: row.get(5),
+            parts: row.get(first + 4),
+            hash: row.get(first + 5),
         })
     }
 

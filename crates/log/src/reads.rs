@@ -2,7 +2,8 @@
 //!
 //! A record is committed before the answer leaves. In the same transaction the disclosure epochs of its cases are
 //! held `FOR SHARE` and compared with those that the policy was evaluated against; an append that ends a disclosure
-//! updates the same rows, so nothing evaluated before it is served after it. Records share transactions.
+//! updates the same rows, so nothing evaluated before it is served after it. Records share transactions, each of
+//! which is one statement: PostgreSQL is asked once for all reads that have come together.
 
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
-use crate::db::{DURABILITY, Database, durable};
+use crate::db::{DURABILITY, Database, Durable, durable};
 use crate::error::LogError;
+use crate::partitions::Daily;
 
 /// One read to put on record.
 #[derive(Clone, Debug)]
@@ -45,7 +47,7 @@ pub enum ReadOutcome {
     Stale,
 }
 
-type Job = (ReadEntry, oneshot::Sender<Result<ReadOutcome, LogError>>);
+type Job = (Vec<ReadEntry>, oneshot::Sender<Result<ReadOutcome, LogError>>);
 
 /// Puts reads on record, many in one transaction.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub struct ReadRecords {
 /// Reads that may wait; more wait at the sender, where the caller's deadline runs.
 const QUEUE_MAX: usize = 1_024;
 const BATCH_MAX: usize = 256;
+/// How long a try may hang; longer than a frozen append can hold the epochs that it changes.
+const ATTEMPT_MAX: Duration = Duration::from_secs(7);
 
 impl ReadRecords {
     /// Starts the recording task.
@@ -65,52 +69,49 @@ impl ReadRecords {
         Self { queue }
     }
 
+    /// Completes when the recording task has ended, which by itself it does not while this lives.
+    pub async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// Commits the record, or finds that the answer must be made anew.
     pub async fn record(&self, entry: ReadEntry) -> Result<ReadOutcome, LogError> {
+        self.record_all(vec![entry]).await
+    }
+
+    /// Commits the records of one answer together: all of them, or none where one is found to be stale.
+    ///
+    /// An answer about several cases has one record for each, so that each guardian finds its own child's reads and
+    /// nobody else's. Without an entry there is nothing to commit.
+    pub async fn record_all(&self, entries: Vec<ReadEntry>) -> Result<ReadOutcome, LogError> {
+        if entries.is_empty() {
+            return Ok(ReadOutcome::Recorded);
+        }
         let (answer, answered) = oneshot::channel();
-        self.queue.send((entry, answer)).await.map_err(|_| LogError::Unavailable)?;
+        self.queue.send((entries, answer)).await.map_err(|_| LogError::Unavailable)?;
         answered.await.map_err(|_| LogError::Unavailable)?
     }
 }
 
-/// Makes sure that there are partitions for this month and the next two.
-pub(crate) async fn ensure_partitions(client: &Client) -> Result<(), LogError> {
-    let rows = client
-        .query(
-            "SELECT to_char(m, 'YYYY_MM'), m::date::text, (m + interval '1 month')::date::text \
-             FROM generate_series(date_trunc('month', now()), date_trunc('month', now()) + interval '2 months', \
-                                  interval '1 month') AS m",
-            &[],
-        )
-        .await?;
-    for row in rows {
-        let (name, from, to): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-        client
-            .batch_execute(&format!(
-                "CREATE TABLE IF NOT EXISTS log.reads_{name} PARTITION OF log.reads \
-                 FOR VALUES FROM ('{from}') TO ('{to}')"
-            ))
-            .await?;
-    }
-    Ok(())
-}
-
 async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
-    let mut connection = None;
+    let mut connection = Durable::new();
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut daily = Daily::default();
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let (entries, answers): (Vec<ReadEntry>, Vec<_>) = batch.drain(..).unzip();
-        let result = commit(&database, &mut connection, &entries).await;
+        daily.keep(&database);
+        let (reads, answers): (Vec<Vec<ReadEntry>>, Vec<_>) = batch.drain(..).unzip();
+        let result = commit(&database, &mut connection, &reads).await;
         match result {
             Ok(outcomes) => {
-                let recorded = outcomes.iter().filter(|o| **o == ReadOutcome::Recorded).count();
+                let recorded = reads.iter().zip(&outcomes).filter(|(_, o)| **o == ReadOutcome::Recorded);
+                let recorded: usize = recorded.map(|(entries, _)| entries.len()).sum();
                 tasuki_telemetry::metrics().reads_recorded(recorded as u64);
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     let _ = answer.send(Ok(outcome));
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, reads = entries.len(), "reads could not be put on record");
+                tracing::warn!(%error, reads = reads.len(), "reads could not be put on record");
                 for answer in answers {
                     let _ = answer.send(Err(LogError::Unavailable));
                 }
@@ -119,114 +120,144 @@ async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
-/// Commits over a lost connection once more; a record that was written twice does no harm.
+/// Commits over a lost or hanging connection once more; a record that was written twice does no harm.
 async fn commit(
     database: &Database,
-    connection: &mut Option<(Client, Statements)>,
-    entries: &[ReadEntry],
+    connection: &mut Durable<Statement>,
+    reads: &[Vec<ReadEntry>],
 ) -> Result<Vec<ReadOutcome>, LogError> {
     for last_try in [false, true] {
-        if connection.as_ref().is_none_or(|(client, _)| client.is_closed()) {
-            let client = database.connect_durable().await?;
-            let statements = Statements::prepare(&client).await?;
-            *connection = Some((client, statements));
-        }
-        let Some((client, statements)) = connection.as_ref() else { break };
-        match transact(client, statements, entries).await {
-            Ok(outcomes) => return Ok(outcomes),
-            Err(error) => {
-                if !client.is_closed() && client.batch_execute("ROLLBACK").await.is_ok() {
-                    return Err(error);
-                }
-                *connection = None;
-                if last_try {
-                    return Err(error);
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let attempt = async {
+            let prepare = async |client: &Client| Ok(client.prepare(&record_sql()).await?);
+            let (client, statement) = connection.get(database, prepare).await?;
+            write(client, statement, reads).await
+        };
+        let error = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
+            Ok(Ok(outcomes)) => return Ok(outcomes),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                connection.cut();
+                LogError::Unavailable
             }
+        };
+        if connection.rolled_back(ATTEMPT_MAX).await {
+            return Err(error);
         }
+        connection.cut();
+        if last_try {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Err(LogError::Unavailable)
 }
 
-struct Statements {
-    durability: Statement,
-    hold: Statement,
-    insert: Statement,
+/// One statement, which is a transaction of its own: it holds the epochs of all cases in the order of their ids, and
+/// writes the entries of those answers of which every case is as it was evaluated.
+///
+/// Shape: `$1` the cases to hold; `$2` to `$4` answer (from 1), case and epoch of what was evaluated; `$3`, `$5`, `$6`
+/// and `$7` the lists of all entries one after the other, and in `$14` to `$17` how long they are before each entry
+/// and after the last; `$8` to `$13` a value for each entry, and in `$18` the answer that it belongs to. The row that
+/// it gives: [`DURABILITY`], stale answers.
+fn record_sql() -> String {
+    let list = |lists: &str, ends: &str| {
+        format!("({lists})[({ends}::int4[])[e.entry::int4] + 1:({ends}::int4[])[e.entry::int4 + 1]]")
+    };
+    format!(
+        "WITH held AS MATERIALIZED ( \
+             SELECT case_id, epoch FROM log.disclosures WHERE case_id = ANY($1) ORDER BY case_id FOR SHARE \
+         ), stale AS MATERIALIZED ( \
+             SELECT DISTINCT c.answer FROM unnest($2::int8[], $3::uuid[], $4::int8[]) AS c(answer, case_id, epoch) \
+             LEFT JOIN held USING (case_id) WHERE c.epoch <> coalesce(held.epoch, 0) \
+         ), written AS ( \
+             INSERT INTO log.reads (read_id, read_at, agency_id, post_id, purpose, method, case_ids, event_ids, \
+                                    fact_keys, grant_ids, policy_version) \
+             SELECT e.id, clock_timestamp(), e.agency, e.post, e.purpose, e.method, {cases}, {events}, {keys}, \
+                    {grants}, e.policy \
+             FROM unnest($8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::int4[], $18::int8[]) \
+                  WITH ORDINALITY AS e(id, agency, post, purpose, method, policy, answer, entry) \
+             WHERE NOT EXISTS (SELECT FROM stale WHERE stale.answer = e.answer) \
+         ) \
+         SELECT {DURABILITY}, ARRAY(SELECT answer FROM stale)",
+        cases = list("$3", "$14"),
+        events = list("$5::uuid[]", "$15"),
+        keys = list("$6::text[]", "$16"),
+        grants = list("$7::uuid[]", "$17"),
+    )
 }
 
-impl Statements {
-    async fn prepare(client: &Client) -> Result<Self, LogError> {
-        Ok(Self {
-            durability: client.prepare(&format!("SELECT {DURABILITY}")).await?,
-            hold: client
-                .prepare(
-                    "SELECT case_id, epoch FROM log.disclosures WHERE case_id = ANY($1) \
-                     ORDER BY case_id FOR SHARE",
-                )
-                .await?,
-            insert: client
-                .prepare(
-                    "INSERT INTO log.reads \
-                     VALUES ($1, clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                )
-                .await?,
-        })
+/// The lists of all entries one after the other.
+struct Lists<T> {
+    all: Vec<T>,
+    /// How long it is before each entry, and after the last.
+    ends: Vec<i32>,
+}
+
+impl<T> Lists<T> {
+    fn of<L: IntoIterator<Item = T>>(lists: impl Iterator<Item = L>) -> Self {
+        let mut these = Self { all: Vec::new(), ends: vec![0] };
+        for list in lists {
+            these.all.extend(list);
+            these.ends.push(these.all.len() as i32);
+        }
+        these
     }
 }
 
-async fn transact(
+/// What became of each answer, in their order.
+async fn write(
     client: &Client,
-    statements: &Statements,
-    entries: &[ReadEntry],
+    statement: &Statement,
+    reads: &[Vec<ReadEntry>],
 ) -> Result<Vec<ReadOutcome>, LogError> {
-    let mut cases: Vec<Uuid> = entries.iter().flat_map(|e| e.cases.iter().map(|c| c.0)).collect();
-    cases.sort_unstable();
-    cases.dedup();
-    let want: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&cases];
-    let (begin, durability, held) = futures::join!(
-        client.batch_execute("BEGIN"),
-        client.query_one(&statements.durability, &[]),
-        client.query(&statements.hold, &want),
-    );
-    begin?;
-    durable(&durability?, 0)?;
-    let now: std::collections::HashMap<Uuid, u64> =
-        held?.iter().map(|r| (r.get(0), r.get::<_, i64>(1) as u64)).collect();
-    let outcomes: Vec<ReadOutcome> = entries
-        .iter()
-        .map(|e| {
-            let current = e.cases.iter().all(|(case, epoch)| now.get(case).copied().unwrap_or(0) == *epoch);
-            if current { ReadOutcome::Recorded } else { ReadOutcome::Stale }
-        })
-        .collect();
-    let inserts =
-        entries.iter().zip(&outcomes).filter(|(_, o)| **o == ReadOutcome::Recorded).map(|(e, _)| async {
-            let id = Uuid::now_v7();
-            let cases: Vec<Uuid> = e.cases.iter().map(|c| c.0).collect();
-            client
-                .execute(
-                    &statements.insert,
-                    &[
-                        &id,
-                        &e.agency,
-                        &e.post,
-                        &e.purpose,
-                        &e.method,
-                        &cases,
-                        &e.events,
-                        &e.fact_keys,
-                        &e.grants,
-                        &e.policy_version,
-                    ],
-                )
-                .await
-        });
-    let (written, commit) =
-        futures::join!(futures::future::join_all(inserts), client.batch_execute("COMMIT"));
-    for result in written {
-        result?;
+    let numbered = || reads.iter().zip(1_i64..).flat_map(|(all, n)| all.iter().map(move |e| (e, n)));
+    let answers: Vec<i64> = numbered().map(|(_, n)| n).collect();
+    let case_answers: Vec<i64> = numbered().flat_map(|(e, n)| e.cases.iter().map(move |_| n)).collect();
+    let entries: Vec<&ReadEntry> = reads.iter().flatten().collect();
+    let cases = Lists::of(entries.iter().map(|e| e.cases.iter().map(|c| c.0)));
+    let events = Lists::of(entries.iter().map(|e| e.events.iter()));
+    let keys = Lists::of(entries.iter().map(|e| e.fact_keys.iter()));
+    let grants = Lists::of(entries.iter().map(|e| e.grants.iter()));
+    let epochs: Vec<i64> = entries.iter().flat_map(|e| e.cases.iter().map(|c| c.1 as i64)).collect();
+    let mut to_hold = cases.all.clone();
+    to_hold.sort_unstable();
+    to_hold.dedup();
+    let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
+    let agencies: Vec<Uuid> = entries.iter().map(|e| e.agency).collect();
+    let posts: Vec<Uuid> = entries.iter().map(|e| e.post).collect();
+    let purposes: Vec<&str> = entries.iter().map(|e| e.purpose.as_str()).collect();
+    let methods: Vec<&str> = entries.iter().map(|e| e.method).collect();
+    let policies: Vec<i32> = entries.iter().map(|e| e.policy_version).collect();
+    let row = client
+        .query_one(
+            statement,
+            &[
+                &to_hold,
+                &case_answers,
+                &cases.all,
+                &epochs,
+                &events.all,
+                &keys.all,
+                &grants.all,
+                &ids,
+                &agencies,
+                &posts,
+                &purposes,
+                &methods,
+                &policies,
+                &cases.ends,
+                &events.ends,
+                &keys.ends,
+                &grants.ends,
+                &answers,
+            ],
+        )
+        .await?;
+    // What a connection that does not promise durability has committed is served to nobody.
+    durable(&row, 0)?;
+    let mut outcomes = vec![ReadOutcome::Recorded; reads.len()];
+    for answer in row.get::<_, Vec<i64>>(2) {
+        outcomes[answer as usize - 1] = ReadOutcome::Stale;
     }
-    commit?;
     Ok(outcomes)
 }

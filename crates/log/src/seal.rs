@@ -147,7 +147,7 @@ impl Sealer {
         Ok(self.by_id.get(&key_id))
     }
 
-    fn unwrap(&self, key_id: Uuid, wrapped: Vec<u8>) -> Result<DataKey, LogError> {
+    pub(crate) fn unwrap(&self, key_id: Uuid, wrapped: Vec<u8>) -> Result<DataKey, LogError> {
         let wrapping = aead_key(self.keyring.master())?;
         let bytes = open_with(&wrapping, key_id.as_bytes(), &wrapped)
             .map(Zeroizing::new)

@@ -3,16 +3,22 @@
 //! Inputs are the viewer, the circle and the day, nothing else: no content, no clock. Both a relation and a grant are
 //! needed beyond an own part; a family needs no grant to read about its own child.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use tasuki_contract::DataClass;
-use tasuki_contract::event::v1::{Header, Relation};
+use tasuki_contract::event::v1::{Header, ItemKind, Relation};
+use tasuki_domain::case::CaseState;
 use tasuki_domain::circle::{Circle, Grant, Recipient};
-use tasuki_domain::ids::{AgencyId, GrantId, PostId};
+use tasuki_domain::ids::{AgencyId, GrantId, PostId, ReferralId};
+use tasuki_domain::referral::ReferralState;
 use tasuki_domain::visibility::{self, Condition, Level, ReaderGroup};
 
 use crate::class::{self, PERSONAL};
-use crate::event::EventAccess;
+use crate::event::{EventAccess, Part};
+
+/// The event that holds what a referral asks, whoever it is sent on to.
+const SUBMISSION: &str = "tasuki.intake.v1.ReferralSubmitted";
 
 /// Who looks: a post, its agency, and the kind of that agency.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct Access<'a> {
     pub(crate) viewer: &'a Viewer,
     pub(crate) group: Option<ReaderGroup>,
     circle: &'a Circle,
+    /// The referrals of the case as they stand now; `None` where nobody has said.
+    referrals: Option<&'a BTreeMap<ReferralId, ReferralState>>,
     day: i32,
     /// Stands in the circle for more than being asked.
     pub(crate) member: bool,
@@ -60,6 +68,7 @@ impl<'a> Access<'a> {
             viewer,
             group,
             circle,
+            referrals: None,
             day,
             member,
             only_asked: !member && circle.has(viewer.post),
@@ -67,6 +76,11 @@ impl<'a> Access<'a> {
             family: is(Relation::Family) && group == Some(ReaderGroup::Fam),
             partly_withheld: OnceLock::new(),
         }
+    }
+
+    /// The same, with the referrals of the case as they stand now: what [`Self::event_of`] needs beside the circle.
+    pub fn of_case(viewer: &'a Viewer, case: &'a CaseState, day: i32) -> Self {
+        Self { referrals: Some(&case.referrals), ..Self::new(viewer, &case.circle, day) }
     }
 
     /// Whether the viewer stands in the circle at all; who does not learns nothing of the case but its own parts.
@@ -102,15 +116,50 @@ impl<'a> Access<'a> {
     ///
     /// `is_party`: the event names the viewer's post as party. `is_author`: the viewer's agency recorded it.
     pub fn event(&self, class: DataClass, is_party: bool, is_author: bool) -> EventAccess<'_> {
-        EventAccess::new(self, class, is_party, is_author)
+        let part = match is_party {
+            true => Part::Whole,
+            false => Part::None,
+        };
+        EventAccess::new(self, class, part, is_author)
     }
 
-    /// The lens for the event of this header.
+    /// The lens for the event of this header: the one answer for a timeline, a feed, a card and a single referral.
+    ///
+    /// Beside what the header says, the present counts for referrals, on [`Self::of_case`]:
+    ///
+    /// * Whoever the header names has it as its own part, an intake post too that reads nothing else of the case.
+    /// * Who was asked by the event and has declined, or before whom it was taken back, keeps the event and its open
+    ///   fields: that it was asked, by whom and what for is its own history. What was sealed for it goes, even
+    ///   while something else is before it in the same case.
+    /// * A submission is the own part of whoever it was sent on to, too.
+    ///
+    /// Where nobody has said how the referrals stand, who was asked keeps its open fields only.
     pub fn event_of(&self, header: &Header) -> EventAccess<'_> {
-        let me = |id: &String| PostId::trusted(id) == self.viewer.post;
-        let is_party = header.effects.as_ref().is_some_and(|e| e.party_post_ids.iter().any(me));
+        let me = self.viewer.post;
+        let effects = header.effects.iter();
+        let named = effects.clone().flat_map(|e| &e.party_post_ids).any(|id| PostId::trusted(id) == me);
+        let asks_me = effects.clone().flat_map(|e| &e.circle).any(|change| {
+            !change.ends && change.relation() == Relation::Asked && PostId::trusted(&change.post_id) == me
+        });
+        let class = header.data_class();
+        let referral = class == DataClass::ReferralState;
+        let before_me = referral && {
+            let mut items = effects.flat_map(|e| &e.items).filter(|i| i.kind() == ItemKind::ItemReferral);
+            items.any(|item| self.is_before_me(&ReferralId::trusted(&item.item_id)))
+        };
+        let part = match named {
+            true if referral && asks_me && !before_me => Part::Open,
+            true => Part::Whole,
+            false if before_me && SUBMISSION == header.r#type => Part::Whole,
+            false => Part::None,
+        };
         let is_author = AgencyId::trusted(&header.agency_id) == self.viewer.agency;
-        self.event(header.data_class(), is_party, is_author)
+        EventAccess::new(self, class, part, is_author)
+    }
+
+    fn is_before_me(&self, referral: &ReferralId) -> bool {
+        let found = self.referrals.and_then(|all| all.get(referral));
+        found.is_some_and(|referral| referral.is_before(self.viewer.post))
     }
 
     /// Classes that the card withholds in whole or in part, from viewer, circle and day alone.

@@ -21,13 +21,34 @@ const ASKING: [DataClass; 2] = [DataClass::ReferralState, DataClass::Handoff];
 pub struct EventAccess<'a> {
     access: &'a Access<'a>,
     class: DataClass,
-    is_party: bool,
+    part: Part,
     is_author: bool,
 }
 
+/// How much of an event is the viewer's own part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// None of it.
+    None,
+    /// That it is there, and its open fields.
+    Open,
+    /// The event with its own class.
+    Whole,
+}
+
 impl<'a> EventAccess<'a> {
-    pub(crate) fn new(access: &'a Access<'a>, class: DataClass, is_party: bool, is_author: bool) -> Self {
-        Self { access, class, is_party, is_author }
+    pub(crate) fn new(access: &'a Access<'a>, class: DataClass, part: Part, is_author: bool) -> Self {
+        // Who stands in the circle no more is asked nothing any more.
+        let asked_no_more = ASKING.contains(&class) && !access.in_circle();
+        let part = if part == Part::Whole && asked_no_more { Part::Open } else { part };
+        Self { access, class, part, is_author }
+    }
+
+    /// Whether the event stands in the viewer's feed, or would: having recorded it is not enough, since another post
+    /// of the same agency may have.
+    pub fn is_told(&self) -> bool {
+        let told = Self { is_author: false, ..self.clone() };
+        told.level() > Level::None
     }
 
     /// How much the viewer learns of the event itself. Events that are not personal stand in no feed.
@@ -43,11 +64,12 @@ impl<'a> EventAccess<'a> {
         if self.is_author {
             return Level::Full;
         }
-        if self.is_party && class == self.class {
-            let asked_no_more = ASKING.contains(&class) && !self.access.in_circle();
-            return if asked_no_more { Level::Own } else { Level::Full };
+        let by_circle = self.access.class_level(class);
+        match self.part {
+            Part::Whole if class == self.class => Level::Full,
+            Part::Open if class == self.class => by_circle.max(Level::Own),
+            _ => by_circle,
         }
-        self.access.class_level(class)
     }
 
     /// How much the viewer reads of a fact of this key inside the event.
@@ -57,7 +79,7 @@ impl<'a> EventAccess<'a> {
             visibility::DataClass::Sealed | visibility::DataClass::NotPersonal => Level::None,
             _ if self.is_author => Level::Full,
             _ if self.access.member => self.access.fact_level(key),
-            _ if self.is_party => self.access.fact_level_when_asked(key),
+            _ if self.part == Part::Whole => self.access.fact_level_when_asked(key),
             _ => Level::None,
         }
     }

@@ -1,11 +1,12 @@
 //! Claims about who sees what. `coverage` writes the outcome of every cell down, `redaction` and `withheld` go
-//! through every event type of the contract, `rules` holds the single rules that tables cannot show.
+//! through every event type of the contract, `rules` and `standing` hold the single rules that tables cannot show.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod coverage;
 mod fill;
 mod redaction;
 mod rules;
+mod standing;
 mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet};

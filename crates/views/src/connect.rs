@@ -13,7 +13,15 @@ fn config(url: &str) -> Result<Config, ViewError> {
     config.connect_timeout(Duration::from_secs(5));
     config.application_name("tasuki-views");
     // As in the log: no plan that was made while the tables were empty may scan them for ever.
-    config.options("-c enable_seqscan=off");
+    // As there too: a process that freezes in a transaction, or goes away with its machine, must not hold its locks for
+    // ever.
+    config.options(
+        "-c enable_seqscan=off -c idle_in_transaction_session_timeout=10s -c client_connection_check_interval=1s \
+         -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+    );
+    config.keepalives_idle(Duration::from_secs(10));
+    config.keepalives_interval(Duration::from_secs(5));
+    config.keepalives_retries(3);
     Ok(config)
 }
 

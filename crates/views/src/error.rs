@@ -15,9 +15,21 @@ pub enum ViewError {
     /// Somebody else writes the views now, or they were rebuilt: take the lead again.
     #[error("fenced off from the views")]
     Fenced,
-    /// The views were made by a binary with other tables: rebuild.
-    #[error("the views have layout {found}, this binary writes {wanted}")]
+    /// The views were made by an older binary with other tables: rebuild.
+    #[error("the views have the older layout {found}, this binary reads and writes {wanted}")]
     OtherLayout {
+        /// Layout of the views.
+        found: i32,
+        /// Layout of this binary.
+        wanted: i32,
+    },
+    /// The views were made by a newer binary with other tables. It would rebuild them in its turn, so this one does not:
+    /// a person chooses.
+    #[error(
+        "the views have layout {found} of a newer binary, this one reads and writes {wanted}; run the newer one, or \
+         stop it everywhere and go back by `tasuki rebuild`"
+    )]
+    NewerLayout {
         /// Layout of the views.
         found: i32,
         /// Layout of this binary.

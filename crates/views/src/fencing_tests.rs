@@ -124,3 +124,28 @@ async fn views_ahead_of_the_log_are_found_and_rebuilt() {
     let duties = TABLES.iter().find(|table| table.name == "duties").unwrap();
     assert_eq!(views.copy_out(duties).await.unwrap().iter().filter(|b| **b == b'\n').count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_an_older_layout_are_rebuilt_and_those_of_a_newer_one_left_alone() {
+    let log = log(3);
+    let (postgres, url, views) = database(&log).await;
+    Projection::lead(&url).await.unwrap().apply(&log).await.unwrap();
+    let database = url.rsplit('/').next().unwrap();
+    let set = async |by: &str| {
+        postgres.sql(database, &format!("UPDATE views_meta.current SET layout = layout {by}")).await.unwrap();
+    };
+    let duties = TABLES.iter().find(|table| table.name == "duties").unwrap();
+    set("+ 1").await;
+    assert!(matches!(Projection::lead(&url).await, Err(ViewError::NewerLayout { .. })));
+    // Whoever has read nothing yet reads nothing.
+    assert!(matches!(views.position().await, Err(ViewError::NewerLayout { .. })));
+    assert!(matches!(views.copy_out(duties).await, Err(ViewError::NewerLayout { .. })));
+    set("- 2").await;
+    assert!(matches!(Projection::lead(&url).await, Err(ViewError::OtherLayout { .. })));
+    assert!(matches!(views.position().await, Err(ViewError::OtherLayout { .. })));
+    assert_eq!(rebuild(&url).await.unwrap().position, 3);
+    assert_eq!((Projection::lead(&url).await.unwrap().position(), owed(&views).await), (3, 3));
+    // The newer binary moves the pointer: who has read before notices too.
+    set("+ 1, number = number + 1").await;
+    assert!(matches!(views.position().await, Err(ViewError::NewerLayout { .. })));
+}

@@ -50,4 +50,4 @@ pub use items::{ItemFilter, ItemRow};
 pub use projection::{Applied, FeedNews, Projection};
 pub use reads::{ViewPosition, Views};
 pub use rebuild::{Rebuilt, rebuild};
-pub use schema::{TABLES, Table, migrate};
+pub use schema::{TABLES, Table, feed_epoch, migrate};

@@ -15,7 +15,7 @@ use crate::changes::Changes;
 use crate::entry::Entry;
 use crate::error::ViewError;
 use crate::fold::Fold;
-use crate::schema::{self, LAYOUT, in_schema};
+use crate::schema::{self, in_schema};
 use crate::write::Cursor;
 use crate::{connect, load, write};
 
@@ -48,8 +48,8 @@ pub struct FeedNews {
 pub struct Applied {
     /// Where the views are now.
     pub position: u64,
-    /// Epoch of the log there.
-    pub epoch: u64,
+    /// Epoch of the numbers in feeds, as [`crate::feed_epoch`] makes it.
+    pub feed_epoch: u64,
     /// Rows that were added to feeds, in order. Posts that the directory does not know are left out.
     pub news: Vec<FeedNews>,
 }
@@ -74,17 +74,15 @@ impl std::fmt::Debug for Projection {
 impl Projection {
     /// Waits for the lead, takes it and raises the fence. May be dropped while it waits.
     ///
-    /// Errors: `NotReady`, `OtherLayout` and `AheadOfLog` (both: [`crate::rebuild()`]), and faults.
+    /// Errors: `NotReady`, `OtherLayout` and `AheadOfLog` (both: [`crate::rebuild()`]), `NewerLayout` (a person
+    /// chooses), and faults.
     pub async fn lead(url: &str) -> Result<Self, ViewError> {
         let client = connect::writer(url).await?;
         let lock = client.prepare("SELECT pg_try_advisory_lock($1)").await?;
         while !client.query_one(&lock, &[&LEADER_LOCK]).await?.get::<_, bool>(0) {
             tokio::time::sleep(STANDBY_POLL).await;
         }
-        let (number, layout) = schema::current(&client).await?;
-        if layout != LAYOUT {
-            return Err(ViewError::OtherLayout { found: layout, wanted: LAYOUT });
-        }
+        let number = schema::known(&client).await?;
         let raise = "UPDATE $s.cursor SET fence = fence + 1 RETURNING position, epoch, fence";
         let row = client.query_one(&in_schema(raise, number), &[]).await?;
         let [position, epoch, fence]: [i64; 3] = [0, 1, 2].map(|column| row.get(column));
@@ -141,7 +139,9 @@ impl Projection {
 
     async fn commit(&mut self, entries: &[Entry]) -> Result<Applied, ViewError> {
         let (position, epoch) = (self.cursor.position, self.cursor.epoch);
-        let Some(last) = entries.last() else { return Ok(Applied { position, epoch, news: Vec::new() }) };
+        let Some(last) = entries.last() else {
+            return Ok(Applied { position, feed_epoch: schema::feed_epoch(epoch), news: Vec::new() });
+        };
         load::missing(&self.client, &self.load, &mut self.fold, entries).await?;
         for entry in entries {
             self.fold.apply(entry);
@@ -153,7 +153,8 @@ impl Projection {
         if self.fold.cases.len() > CASES_MAX {
             self.fold.cases.clear();
         }
-        Ok(Applied { position: to.position, epoch: to.epoch, news: self.news(changes) })
+        let feed_epoch = schema::feed_epoch(to.epoch);
+        Ok(Applied { position: to.position, feed_epoch, news: self.news(changes) })
     }
 
     fn news(&self, changes: Changes) -> Vec<FeedNews> {

@@ -32,8 +32,8 @@ pub struct Views {
 pub struct ViewPosition {
     /// The last position of the log that the views hold.
     pub position: u64,
-    /// Epoch of the log there; the numbers of feeds mean the same only within one epoch.
-    pub epoch: u64,
+    /// Epoch of the numbers in feeds, as [`crate::feed_epoch`] makes it.
+    pub feed_epoch: u64,
 }
 
 impl Views {
@@ -46,12 +46,13 @@ impl Views {
 
     /// How far the views reach: whoever waits for an event waits for its position here.
     ///
-    /// Errors, as of every query: `NotReady` before [`crate::migrate`], and faults.
+    /// Errors, as of every query: `NotReady` before [`crate::migrate`], `OtherLayout` until they are rebuilt,
+    /// `NewerLayout`, and faults.
     pub async fn position(&self) -> Result<ViewPosition, ViewError> {
         let rows = self.query("SELECT position, epoch FROM $s.cursor", &[]).await?;
         let row = rows.first().ok_or(ViewError::NotReady)?;
         let [position, epoch] = [0, 1].map(|column| row.get::<_, i64>(column) as u64);
-        Ok(ViewPosition { position, epoch })
+        Ok(ViewPosition { position, feed_epoch: schema::feed_epoch(epoch) })
     }
 
     /// The whole table as text, in its total order: after every replay the same, byte for byte.
@@ -59,7 +60,7 @@ impl Views {
     /// For comparing one replay with another; reads the table at once.
     pub async fn copy_out(&self, table: &Table) -> Result<Vec<u8>, ViewError> {
         let client = self.pool.get().await?;
-        let (number, _) = schema::current(&client).await?;
+        let number = schema::known(&client).await?;
         let sql = format!("COPY (SELECT * FROM $s.{} ORDER BY {}) TO STDOUT", table.name, table.order);
         let rows = client.copy_out(&in_schema(&sql, number)).await?;
         let rows: Vec<bytes::Bytes> = rows.try_collect().await?;
@@ -76,7 +77,7 @@ impl Views {
         let mut number = self.number.load(Ordering::Relaxed);
         for _ in 0..TRIES_MAX {
             if number == 0 {
-                number = schema::current(&client).await?.0;
+                number = schema::known(&client).await?;
                 self.number.store(number, Ordering::Relaxed);
             }
             let pointer = client.prepare_cached("SELECT number FROM views_meta.current").await?;

@@ -227,7 +227,9 @@ async fn switch(url: &str, next: &mut Next, old: i64, new: i64) -> Result<u64, V
     // The pointer must not outlive the rows that it points to: this commit waits for the disk, and with it for all
     // before it.
     let mut control = connect::writer(url).await?;
-    control.batch_execute("SET synchronous_commit = on").await?;
+    // And it is idle while the last events are folded, on another connection.
+    let settings = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '60s'";
+    control.batch_execute(settings).await?;
     loop {
         while next.catch_up(i64::MAX as u64).await? {}
         // Holds the live projector still while the last few events are folded.

@@ -11,6 +11,13 @@ use crate::{caseload, connect, duties, feed, items, posts, state};
 /// Raised whenever a table below changes or the fold answers otherwise; a system with another layout rebuilds.
 pub(crate) const LAYOUT: i32 = 2;
 
+/// The epoch of the numbers in feeds, of an epoch of the log: a number means the same item only within one.
+///
+/// A restore of the log begins a new one, and so does a fold that answers otherwise: it may number feeds differently.
+pub fn feed_epoch(log_epoch: u64) -> u64 {
+    LAYOUT.unsigned_abs() as u64 * 1_000_000 + log_epoch
+}
+
 /// Held while the pointer is made, so that two starting processes do not collide.
 const SETUP_LOCK: i64 = 0x0074_6173_756b_6911;
 
@@ -118,6 +125,17 @@ pub(crate) async fn current(client: &Client) -> Result<(i64, i32), ViewError> {
     }
 }
 
+/// Number of the live generation, if its tables are those that this binary knows.
+///
+/// Errors: `NotReady`, `OtherLayout`, `NewerLayout`, and faults.
+pub(crate) async fn known(client: &Client) -> Result<i64, ViewError> {
+    match current(client).await? {
+        (number, LAYOUT) => Ok(number),
+        (_, found) if found > LAYOUT => Err(ViewError::NewerLayout { found, wanted: LAYOUT }),
+        (_, found) => Err(ViewError::OtherLayout { found, wanted: LAYOUT }),
+    }
+}
+
 /// Removes generations that nobody needs: those that a pointer has left, and what a rebuild left that did not finish.
 ///
 /// Whoever still reads one looks at the pointer with every query and goes on with the one that counts.
@@ -130,4 +148,76 @@ pub(crate) async fn drop_generations(client: &Client, gone: impl Fn(i64) -> bool
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use tasuki_contract::event::v1::Relation;
+    use tasuki_domain::circle::{Circle, Grant, Recipient};
+    use tasuki_domain::codes::{self, Table as Codes};
+    use tasuki_domain::ids::{AgencyId, GrantId, PostId};
+    use tasuki_privacy::{PERSONAL, Viewer, event_level};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Everything outside the fold's own code on which rows of the views depend.
+    fn basis() -> String {
+        let mut basis = String::new();
+        for table in TABLES {
+            let _ = writeln!(basis, "{} {} {:?} {}", table.name, table.columns, table.keys, table.order);
+        }
+        let post = PostId(Uuid::from_u128(1));
+        let relations = (0..32).filter_map(|number| Relation::try_from(number).ok());
+        for relation in relations {
+            for kind in codes::rows(Codes::AgencyKind) {
+                let viewer = Viewer { post, agency: AgencyId(Uuid::from_u128(2)), kind: kind.code.clone() };
+                for granted in [false, true] {
+                    let mut circle = Circle::default();
+                    circle.relations.entry(post).or_default().insert(relation);
+                    if granted {
+                        let grant = Grant {
+                            recipients: vec![Recipient::Post(post)],
+                            classes: PERSONAL.into_iter().collect(),
+                            excluded_keys: Default::default(),
+                            valid_to_day: None,
+                        };
+                        circle.grants.insert(GrantId(Uuid::from_u128(3)), grant);
+                    }
+                    let _ = write!(basis, "{relation:?} {} {granted}:", kind.code);
+                    for class in PERSONAL {
+                        for party in [false, true] {
+                            let _ = write!(basis, " {:?}", event_level(&viewer, &circle, 0, class, party));
+                        }
+                    }
+                    basis.push('\n');
+                }
+            }
+        }
+        basis
+    }
+
+    /// FNV-1a: it has to be the same on every machine, no more.
+    fn hash(text: &str) -> u64 {
+        text.bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    #[test]
+    fn another_basis_is_another_layout() {
+        // Raise LAYOUT whenever the second number changes: feeds may be numbered otherwise, and clients must be told.
+        assert_eq!(
+            (LAYOUT, hash(&basis())),
+            (2, 12_952_033_308_405_284_571),
+            "raise LAYOUT and pin both anew"
+        );
+    }
+
+    #[test]
+    fn a_restore_and_a_layout_begin_feeds_anew() {
+        assert_ne!(feed_epoch(1), feed_epoch(2));
+        assert_eq!(feed_epoch(1) / 1_000_000, u64::from(LAYOUT.unsigned_abs()));
+    }
 }

@@ -6,8 +6,7 @@ use tasuki_contract::event::v1::StreamKind;
 use tasuki_contract::intake::v1 as pb;
 use tasuki_contract::intake::v1::consultation_service_server::ConsultationService;
 use tasuki_domain::consultation::{self, ConsultationState};
-use tasuki_domain::days::to_proto;
-use tasuki_domain::decision::{Decision, Given, day_in_tokyo};
+use tasuki_domain::decision::{Decision, Given};
 use tasuki_domain::ids::PostId;
 use tasuki_domain::refusal::Refusal;
 use tasuki_kit::command::{self, run};
@@ -45,14 +44,12 @@ impl Consultations {
 }
 
 impl Consultations {
-    /// The request with what the consultation told about the child, so that nobody asks the family again.
-    ///
-    /// What the request says itself comes first. Only the desk that took the consultation gets anything added; the
-    /// same consultation always adds the same, so a retry stays the same request.
+    /// The request with what the consultation told about the child. Only the desk that took the consultation gets
+    /// anything added.
     async fn with_what_was_told(
         &self,
         post: PostId,
-        mut request: pb::OpenCaseRequest,
+        request: pb::OpenCaseRequest,
     ) -> Result<pb::OpenCaseRequest, Status> {
         let id = Uuid::try_parse(&request.consultation_id).unwrap_or_default();
         let records = self.0.reader().stream(id, 0).await.map_err(|e| errors::fault(&e))?;
@@ -64,13 +61,7 @@ impl Consultations {
         let Event::ConsultationReceived(told) = opened else { return Ok(request) };
         let occurred = record.header.occurred_at.unwrap_or_default();
         let on = Timestamp::new(occurred.seconds, occurred.nanos).unwrap_or_default();
-        for mut fact in told.facts {
-            if request.facts.iter().all(|f| f.key != fact.key) {
-                fact.asserted_on.get_or_insert(to_proto(day_in_tokyo(on)));
-                request.facts.push(fact);
-            }
-        }
-        Ok(request)
+        Ok(consultation::carry_on(request, told.facts, on))
     }
 }
 

@@ -3,31 +3,34 @@
 //! A single referral is read from the log, so it is never behind; the list comes from the views. Each read is on
 //! record before its answer leaves.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tasuki_contract::event::v1::ItemKind;
 use tasuki_contract::intake::v1 as pb;
 use tasuki_contract::{DataClass, Event};
-use tasuki_domain::days::epoch_day;
-use tasuki_domain::decision::{day_in_tokyo, etag};
-use tasuki_domain::ids::{CaseId, ReferralId};
+use tasuki_domain::case::CaseState;
+use tasuki_domain::decision::etag;
+use tasuki_domain::ids::{CaseId, PostId, ReferralId};
 use tasuki_domain::referral::{ReferralState, Stage};
 use tasuki_domain::refusal::Violation;
-use tasuki_kit::{Context, Platform, errors, page};
-use tasuki_log::reads::ReadOutcome;
-use tasuki_log::{LogError, ReadEntry, Record};
-use tasuki_privacy::{Access, EventAccess, Level, POLICY_VERSION, Viewer};
-use tasuki_views::{ItemFilter, ItemRow, Views};
+use tasuki_kit::reading::{Asking, Disclosed, day_of, on_record};
+use tasuki_kit::{Platform, errors, page};
+use tasuki_log::{LogError, Record};
+use tasuki_privacy::{Access, Level};
+use tasuki_views::{ItemFilter, Views};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::wait;
 
-/// How often an answer is made anew when what may be disclosed changes under it.
-const TRIES_MAX: u32 = 5;
+/// Rows of the view that are asked for at once, at least.
+const CHUNK_MIN: usize = 50;
 
 pub(crate) async fn get(
     platform: &Platform,
-    caller: &Context,
+    asking: &Asking,
     request: &pb::GetReferralRequest,
 ) -> Result<pb::GetReferralResponse, Status> {
     let id = Uuid::try_parse(&request.referral_id)
@@ -35,57 +38,63 @@ pub(crate) async fn get(
     // Read from the log, which is never behind: there is nothing to wait for.
     wait::named(&request.after_event_id)?;
     let case = platform.case_of(id).await.map_err(|e| errors::fault(&e))?.ok_or_else(errors::not_found)?;
-    let viewer = viewer(platform, caller)?;
-    for _ in 0..TRIES_MAX {
-        let epochs = platform.reader().disclosure_epochs(&[case.0]).await.map_err(|e| errors::fault(&e))?;
-        let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
-        let state = &loaded.state;
-        let referral = state.referrals.get(&ReferralId(id)).ok_or_else(errors::not_found)?;
-        let record = submitted(platform, case, id).await?;
-        let access = Access::new(&viewer, &state.circle, today());
-        let lens = lens(&access, &viewer, referral, &record);
-        let level = lens.level();
-        if level == Level::None {
-            return Err(errors::not_found());
-        }
-        let content = match platform.reader().open(platform.sealer(), &record).await {
-            Ok(opened) => match lens.redact(opened) {
-                Some(Event::ReferralSubmitted(content)) => Some(content),
-                _ => None,
-            },
-            // What was erased stays erased: the referral is shown without content.
-            Err(LogError::Unopenable { .. }) => None,
-            Err(error) => return Err(errors::fault(&error)),
-        };
-        let entry = ReadEntry {
-            agency: caller.actor.agency.0,
-            post: caller.actor.post.0,
-            purpose: caller.purpose.clone(),
-            method: "ReferralService/GetReferral",
-            cases: epochs,
-            events: vec![Uuid::try_parse(&record.header.event_id).unwrap_or_default()],
-            fact_keys: content.iter().flat_map(|c| &c.facts).map(|f| f.key.clone()).collect(),
-            grants: access.grants().into_iter().map(|g| g.0).collect(),
-            policy_version: POLICY_VERSION,
-        };
-        match platform.reads().record(entry).await.map_err(|e| errors::fault(&e))? {
-            ReadOutcome::Stale => continue,
-            ReadOutcome::Recorded => {}
-        }
-        let rule = Event::rule_of(&record.header.r#type).ok_or_else(errors::not_found)?;
-        let mut shown = summary(ReferralId(id), referral, &record);
-        shown.content = content;
-        shown.withheld_classes = lens.withheld_classes(rule).into_iter().map(|c| c as i32).collect();
-        shown.withheld_keys = access.withheld_keys().into_iter().map(str::to_owned).collect();
-        return Ok(pb::GetReferralResponse { referral: Some(shown) });
+    on_record(platform, asking, || async {
+        let (referral, disclosed) = one(platform, asking, case, ReferralId(id)).await?;
+        Ok((pb::GetReferralResponse { referral: Some(referral) }, disclosed))
+    })
+    .await
+}
+
+/// A referral as the caller may see it now, with what that discloses.
+///
+/// Errors: `NOT_FOUND`, for an unknown one and for one that the caller is not told of alike.
+async fn one(
+    platform: &Platform,
+    asking: &Asking,
+    case: CaseId,
+    id: ReferralId,
+) -> Result<(pb::Referral, Disclosed), Status> {
+    let loaded = platform.cases_with_epochs(&[case]).await.map_err(|e| errors::fault(&e))?;
+    let (_, epoch, state) = loaded.into_iter().next().ok_or_else(errors::not_found)?;
+    let referral = state.referrals.get(&id).ok_or_else(errors::not_found)?;
+    let record = submission(platform, referral).await?;
+    let access = Access::of_case(&asking.viewer, &state, day_of(Timestamp::now()));
+    let lens = access.event_of(&record.header);
+    let rule = Event::rule_of(&record.header.r#type).ok_or_else(errors::not_found)?;
+    if !lens.is_told() {
+        return Err(errors::not_found());
     }
-    Err(errors::append_failed(&tasuki_log::AppendError::Conflict))
+    let content = match platform.reader().open(platform.sealer(), &record).await {
+        Ok(opened) => match lens.redact(opened) {
+            Some(Event::ReferralSubmitted(content)) => Some(content),
+            _ => None,
+        },
+        // What was erased stays erased: the referral is shown without content.
+        Err(LogError::Unopenable { .. }) => None,
+        Err(error) => return Err(errors::fault(&error)),
+    };
+    let mut disclosed = Disclosed::default();
+    let keys: Vec<String> = content.iter().flat_map(|c| &c.facts).map(|fact| fact.key.clone()).collect();
+    disclosed.add(Some((case, epoch)), [referral.submission], keys, access.grants());
+    // What became of it is for those whose part it is now, and for those who read of every referral.
+    let told_now = referral.parties().any(|party| party == asking.post())
+        || access.class_level(DataClass::ReferralState) > Level::None;
+    let mut shown = summary(id, referral);
+    if !told_now {
+        shown.state.clear();
+        shown.to_post_id.clear();
+        shown.etag.clear();
+    }
+    shown.content = content;
+    shown.withheld_classes = lens.withheld_classes(rule).into_iter().map(|class| class as i32).collect();
+    shown.withheld_keys = access.withheld_keys().into_iter().map(str::to_owned).collect();
+    Ok((shown, disclosed))
 }
 
 pub(crate) async fn list(
     platform: &Platform,
     views: &Views,
-    caller: &Context,
+    asking: &Asking,
     request: &pb::ListReferralsRequest,
 ) -> Result<pb::ListReferralsResponse, Status> {
     let size = page::size(request.page_size)?;
@@ -94,7 +103,7 @@ pub(crate) async fn list(
         return Err(errors::unknown_code("state", states));
     }
     let after = wait::named(&request.after_event_id)?;
-    let post = caller.actor.post;
+    let post = asking.post();
     let bound: [&[u8]; 3] = [b"ListReferrals", post.0.as_bytes(), request.state.as_bytes()];
     let place = page::place(platform.keyring(), &bound, &request.page_token)?;
     if let Some(event) = after {
@@ -103,117 +112,115 @@ pub(crate) async fn list(
     // The token holds the last item, never its place in the log.
     let before = match place.and_then(|p| Uuid::from_slice(&p).ok()) {
         Some(last) => {
-            let row = views.item(last).await.map_err(|e| unavailable(&e))?;
+            let row = views.item(last).await.map_err(|e| errors::view_fault(&e))?;
             row.map(|r| (r.created_position, r.item_id))
         }
         None => None,
     };
     let states = if request.state.is_empty() { Vec::new() } else { vec![request.state.clone()] };
     let filter = ItemFilter { states, before };
-    let mut rows =
-        views.items(post, ItemKind::ItemReferral, &filter, size + 1).await.map_err(|e| unavailable(&e))?;
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let mut cases: Vec<Uuid> = rows.iter().filter_map(|row| row.case.map(|case| case.0)).collect();
-    cases.sort_unstable();
-    cases.dedup();
-    let referrals = listed(platform, caller, &rows, &cases).await?;
-    let next_page_token = match rows.last().filter(|_| more) {
-        Some(last) => page::token(platform.keyring(), &bound, last.item_id.as_bytes()),
-        None => String::new(),
-    };
-    Ok(pb::ListReferralsResponse { referrals, next_page_token })
+    on_record(platform, asking, || async {
+        let mut shown = own_parts(platform, views, post, filter.clone(), size + 1).await?;
+        let more = shown.len() > size;
+        shown.truncate(size);
+        let mut disclosed = Disclosed::default();
+        for shown in &shown {
+            disclosed.add(Some((shown.case, shown.epoch)), [shown.submission], [], []);
+        }
+        let next_page_token = match shown.last().filter(|_| more) {
+            Some(last) => page::token(platform.keyring(), &bound, last.id.0.as_bytes()),
+            None => String::new(),
+        };
+        let referrals = shown.into_iter().map(|shown| shown.referral).collect();
+        Ok((pb::ListReferralsResponse { referrals, next_page_token }, disclosed))
+    })
+    .await
 }
 
-/// The rows that are the caller's own part now, on record.
+/// A referral of a list, with what goes on record for it.
+struct Shown {
+    id: ReferralId,
+    case: CaseId,
+    /// The epoch under which the case was looked at.
+    epoch: u64,
+    submission: Uuid,
+    referral: pb::Referral,
+}
+
+/// The first `wanted` referrals that are the post's own part now, newest first.
 ///
-/// The disclosure epochs are read before the states: a change between the two makes the record stale, never unseen.
-async fn listed(
+/// The view keeps what a post once listed, so some rows are its own part no more. Nothing of the answer may depend on
+/// them: reading goes on until enough is found that it sees, or until its list ends. Each row is looked at once, in
+/// chunks whose cases are loaded in one statement, and never more than one chunk is held.
+async fn own_parts(
     platform: &Platform,
-    caller: &Context,
-    rows: &[ItemRow],
-    cases: &[Uuid],
-) -> Result<Vec<pb::Referral>, Status> {
-    let post = caller.actor.post;
-    for _ in 0..TRIES_MAX {
-        let epochs = platform.reader().disclosure_epochs(cases).await.map_err(|e| errors::fault(&e))?;
-        let mut referrals = Vec::with_capacity(rows.len());
-        let mut events = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Some(case) = row.case else { continue };
-            let loaded = platform.case(case).await.map_err(|e| errors::fault(&e))?;
-            let Some(referral) = loaded.state.referrals.get(&ReferralId(row.item_id)) else { continue };
-            // A post that declined keeps its own answer, and learns nothing of what became of the referral.
-            if referral.parties().any(|p| p == post) {
-                let record = submitted(platform, case, row.item_id).await?;
-                referrals.push(summary(ReferralId(row.item_id), referral, &record));
-                events.push(Uuid::try_parse(&record.header.event_id).unwrap_or_default());
+    views: &Views,
+    post: PostId,
+    mut filter: ItemFilter,
+    wanted: usize,
+) -> Result<Vec<Shown>, Status> {
+    let limit = wanted.max(CHUNK_MIN);
+    let mut found = Vec::with_capacity(wanted);
+    loop {
+        let rows = views.items(post, ItemKind::ItemReferral, &filter, limit).await;
+        let rows = rows.map_err(|e| errors::view_fault(&e))?;
+        let Some(last) = rows.last() else { return Ok(found) };
+        filter.before = Some((last.created_position, last.item_id));
+        let ends = rows.len() < limit;
+        let mut cases: Vec<CaseId> = rows.iter().filter_map(|row| row.case).collect();
+        cases.sort_unstable();
+        cases.dedup();
+        let loaded = platform.cases_with_epochs(&cases).await.map_err(|e| errors::fault(&e))?;
+        let cases: HashMap<CaseId, (u64, Arc<CaseState>)> =
+            loaded.into_iter().map(|(case, epoch, state)| (case, (epoch, state))).collect();
+        for row in &rows {
+            let Some((case, (epoch, state))) = row.case.and_then(|case| cases.get_key_value(&case)) else {
+                continue;
+            };
+            let id = ReferralId(row.item_id);
+            let Some(referral) = own_part(state, post, id, &filter.states) else { continue };
+            let submission = referral.submission;
+            found.push(Shown { id, case: *case, epoch: *epoch, submission, referral: summary(id, referral) });
+            if found.len() == wanted {
+                return Ok(found);
             }
         }
-        let shown = |case: &Uuid| referrals.iter().any(|r| r.case_id == case.to_string());
-        let entry = ReadEntry {
-            agency: caller.actor.agency.0,
-            post: post.0,
-            purpose: caller.purpose.clone(),
-            method: "ReferralService/ListReferrals",
-            cases: epochs.into_iter().filter(|(case, _)| shown(case)).collect(),
-            events,
-            fact_keys: Vec::new(),
-            grants: Vec::new(),
-            policy_version: POLICY_VERSION,
-        };
-        if platform.reads().record(entry).await.map_err(|e| errors::fault(&e))? == ReadOutcome::Recorded {
-            return Ok(referrals);
+        if ends {
+            return Ok(found);
         }
     }
-    Err(errors::append_failed(&tasuki_log::AppendError::Conflict))
 }
 
-/// The lens of a referral: whoever it stands before now is party to it, also after it was sent on.
-fn lens<'a>(
-    access: &'a Access<'a>,
-    viewer: &Viewer,
-    referral: &ReferralState,
-    record: &Record,
-) -> EventAccess<'a> {
-    let is_party = referral.parties().any(|p| p == viewer.post);
-    let is_author = record.header.agency_id == viewer.agency.to_string();
-    access.event(DataClass::ReferralState, is_party, is_author)
+/// One referral, if it is the post's own part now and in one of the states; none: in any.
+///
+/// A post that declined keeps its own answer, and learns nothing of what became of the referral.
+fn own_part<'s>(
+    case: &'s CaseState,
+    post: PostId,
+    id: ReferralId,
+    states: &[String],
+) -> Option<&'s ReferralState> {
+    let referral = case.referrals.get(&id)?;
+    // The view may be a moment behind the log.
+    let in_state = states.is_empty() || states.iter().any(|state| state == referral.stage.code());
+    (in_state && referral.parties().any(|party| party == post)).then_some(referral)
 }
 
-async fn submitted(platform: &Platform, case: CaseId, referral: Uuid) -> Result<Record, Status> {
-    let records = platform.reader().stream(case.0, 0).await.map_err(|e| errors::fault(&e))?;
-    let wanted = referral.to_string();
-    let found = records
-        .into_iter()
-        .find(|r| matches!(r.open_event(), Ok(Event::ReferralSubmitted(e)) if e.referral_id == wanted));
-    found.ok_or_else(errors::not_found)
+/// What was sent, as it stands in the log: one row, however long the case is.
+async fn submission(platform: &Platform, referral: &ReferralState) -> Result<Record, Status> {
+    let found = platform.reader().events(&[referral.submission]).await.map_err(|e| errors::fault(&e))?;
+    found.into_iter().next().ok_or_else(errors::not_found)
 }
 
-fn summary(id: ReferralId, referral: &ReferralState, record: &Record) -> pb::Referral {
+fn summary(id: ReferralId, referral: &ReferralState) -> pb::Referral {
     pb::Referral {
         referral_id: id.to_string(),
         case_id: referral.case.to_string(),
         state: referral.stage.code().to_owned(),
         from_post_id: referral.sender.to_string(),
         to_post_id: referral.receiver.to_string(),
-        submitted_at: Some(tasuki_log::read::timestamp(record.recorded_at_us)),
+        submitted_at: Some(tasuki_log::read::timestamp(referral.submitted_at.as_microsecond())),
         etag: etag(id.0, referral.revision),
         ..pb::Referral::default()
     }
-}
-
-fn viewer(platform: &Platform, caller: &Context) -> Result<Viewer, Status> {
-    let directory = platform.directory();
-    let agency = directory.agency_of(caller.actor.post).ok_or_else(errors::not_found)?;
-    Ok(Viewer { post: caller.actor.post, agency: agency.id, kind: agency.kind.clone() })
-}
-
-/// Today in Tokyo, as days since 1970-01-01.
-fn today() -> i32 {
-    epoch_day(day_in_tokyo(Timestamp::now()))
-}
-
-pub(crate) fn unavailable(error: &tasuki_views::ViewError) -> Status {
-    errors::fault(&tasuki_log::LogError::Database(error.to_string()))
 }

@@ -5,7 +5,9 @@ use tasuki_contract::intake::v1::referral_service_server::ReferralService;
 use tasuki_domain::referral;
 use tasuki_kit::Platform;
 use tasuki_kit::command::{on_case, on_item};
+use tasuki_kit::reading::Asking;
 use tasuki_views::Views;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::queries;
@@ -17,6 +19,13 @@ pub struct Referrals {
     pub platform: Platform,
     /// Lists by post.
     pub views: Views,
+}
+
+impl Referrals {
+    async fn asking(&self, metadata: &MetadataMap, method: &'static str) -> Result<Asking, Status> {
+        let context = self.platform.context(metadata).await?;
+        Asking::new(context, &self.platform.directory(), method)
+    }
 }
 
 #[tonic::async_trait]
@@ -83,15 +92,15 @@ impl ReferralService for Referrals {
         &self,
         request: Request<pb::GetReferralRequest>,
     ) -> Result<Response<pb::GetReferralResponse>, Status> {
-        let caller = self.platform.context(request.metadata()).await?;
-        queries::get(&self.platform, &caller, request.get_ref()).await.map(Response::new)
+        let asking = self.asking(request.metadata(), "ReferralService/GetReferral").await?;
+        queries::get(&self.platform, &asking, request.get_ref()).await.map(Response::new)
     }
 
     async fn list_referrals(
         &self,
         request: Request<pb::ListReferralsRequest>,
     ) -> Result<Response<pb::ListReferralsResponse>, Status> {
-        let caller = self.platform.context(request.metadata()).await?;
-        queries::list(&self.platform, &self.views, &caller, request.get_ref()).await.map(Response::new)
+        let asking = self.asking(request.metadata(), "ReferralService/ListReferrals").await?;
+        queries::list(&self.platform, &self.views, &asking, request.get_ref()).await.map(Response::new)
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn until_viewed(platform: &Platform, views: &Views, event: Uuid
         return Ok(());
     };
     let end = Instant::now() + WAIT_MAX;
-    while views.position().await.map_err(|e| crate::queries::unavailable(&e))?.position < position {
+    while views.position().await.map_err(|e| errors::view_fault(&e))?.position < position {
         if Instant::now() >= end {
             return Err(errors::view_behind());
         }

@@ -5,10 +5,9 @@
 
 use jiff::Timestamp;
 use tasuki_contract::common::v1::{CommandContext, Fact, Receipt};
-use tasuki_contract::event::v1::Header;
+use tasuki_contract::event::v1::{Header, ItemKind};
 use tasuki_contract::{Classified, DataClass, FieldRule, Sink};
 use tasuki_domain::case::CaseState;
-use tasuki_domain::circle::changes_disclosure;
 use tasuki_domain::decision::{Decided, Decision, Given, Ids, Kind, Look, StreamRef, etag};
 use tasuki_domain::dictionary;
 use tasuki_domain::ids::CaseId;
@@ -249,9 +248,7 @@ fn assemble<B: Basis, R, P: Response>(
         let version = seen.entry(decided.stream.id).or_insert(0);
         *version += 1;
         written.insert(decided.stream.id);
-        if changes_disclosure(&decided.effects) {
-            disclosures.extend(disclosed_cases(&decided));
-        }
+        disclosures.extend(disclosed_cases(&decided));
         last_event = Uuid::now_v7();
         events.push(NewEvent {
             header: header(caller, occurred_at, last_event, *version, &decided),
@@ -280,12 +277,17 @@ fn assemble<B: Basis, R, P: Response>(
     }
 }
 
+/// The cases of which somebody may read more or less from here on.
+///
+/// A referral that moves is among them: who declined it has what was sent before it no more, even where something
+/// else keeps the post in the circle.
 fn disclosed_cases(decided: &Decided) -> impl Iterator<Item = Uuid> + '_ {
     let effects = &decided.effects;
     let circle = effects.circle.iter().map(|c| &c.case_id);
     let grants = effects.grants.iter().map(|g| &g.case_id);
     let leads = effects.leads.iter().map(|l| &l.case_id);
-    circle.chain(grants).chain(leads).filter_map(|id| Uuid::try_parse(id).ok())
+    let referrals = effects.items.iter().filter(|i| i.kind() == ItemKind::ItemReferral).map(|i| &i.case_id);
+    circle.chain(grants).chain(leads).chain(referrals).filter_map(|id| Uuid::try_parse(id).ok())
 }
 
 fn header(
@@ -385,5 +387,22 @@ impl Sink for Classes {
         {
             self.0.insert(class);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tasuki_contract::intake::v1::ReferralDeclined;
+    use tasuki_domain::effects::Doing;
+
+    use super::*;
+
+    #[test]
+    fn a_referral_that_moves_makes_what_was_evaluated_before_it_stale() {
+        let (case, referral) = (CaseId(Uuid::from_u128(1)), Uuid::from_u128(2));
+        let declined = |doing: Doing| doing.by(CaseState::stream(case), ReferralDeclined::default());
+        let moved = declined(Doing::of(case).item(ItemKind::ItemReferral, referral, "needs_routing", []));
+        assert_eq!(disclosed_cases(&moved).collect::<Vec<_>>(), [case.0]);
+        assert_eq!(disclosed_cases(&declined(Doing::of(case))).count(), 0);
     }
 }

@@ -87,12 +87,51 @@ pub fn unauthenticated(error: &AuthError) -> Status {
     status(Code::Unauthenticated, error.reason(), &error.to_string(), "認証できません")
 }
 
-/// A fault of the infrastructure: worth another try.
+/// A fault of the infrastructure: worth another try, but for those that the same request meets each time.
 pub fn fault(error: &LogError) -> Status {
+    match error {
+        LogError::OtherSubject => {
+            return status(
+                Code::Unimplemented,
+                "OTHER_SUBJECT_UNSUPPORTED",
+                "what concerns another person than the subject cannot be kept yet",
+                "本人以外の方に関する情報は、まだ記録できません",
+            );
+        }
+        LogError::Malformed { .. } => {
+            tracing::error!(%error, "a command makes an event that the log does not take");
+            return status(
+                Code::Internal,
+                "EVENT_MALFORMED",
+                "the request cannot be recorded; trying again will not help",
+                "この内容は記録できません。再試行しても解決しません",
+            );
+        }
+        LogError::Keys(_) | LogError::OtherKeyring { .. } => {
+            tracing::error!(%error, "keys");
+            return status(
+                Code::Internal,
+                "KEYS_UNUSABLE",
+                "this server's keys do not fit; its operator must look",
+                "サーバーの鍵に問題があります。管理者にお知らせください",
+            );
+        }
+        _ => {}
+    }
     tracing::warn!(%error, "fault");
     let mut all = details("UNAVAILABLE", "一時的に利用できません。もう一度お試しください");
     all.set_retry_info(Some(Duration::from_millis(500)));
     Status::with_error_details(Code::Unavailable, "temporarily unavailable", all)
+}
+
+/// A fault of the views, in its own words for the log; the caller reads the same as of any other fault.
+pub fn view_fault(error: &dyn std::fmt::Display) -> Status {
+    fault(&LogError::Database(format!("views: {error}")))
+}
+
+/// A caller without a post, such as an operator, asks for what only a post can see.
+pub fn post_required() -> Status {
+    status(Code::PermissionDenied, "POST_REQUIRED", "only a post has views", "窓口として呼び出してください")
 }
 
 /// The views have not reached the event in the time that a caller may wait.
@@ -142,6 +181,7 @@ fn details(reason: &str, ja: &str) -> ErrorDetails {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -169,5 +209,24 @@ mod tests {
         let state = details.error_info().and_then(|info| info.metadata.get("state"));
         assert_eq!(state.map(String::as_str), Some("needs_routing"));
         assert!(details.localized_message().is_some_and(|text| text.message.contains("次の依頼先")));
+    }
+
+    #[test]
+    fn what_another_try_cannot_mend_invites_none() {
+        let cases = [
+            (LogError::OtherSubject, Code::Unimplemented, "OTHER_SUBJECT_UNSUPPORTED"),
+            (LogError::Malformed { field: "events" }, Code::Internal, "EVENT_MALFORMED"),
+            (LogError::Keys("no randomness".into()), Code::Internal, "KEYS_UNUSABLE"),
+            (LogError::OtherKeyring { key: "master" }, Code::Internal, "KEYS_UNUSABLE"),
+        ];
+        for (error, code, reason) in cases {
+            let status = append_failed(&AppendError::Fault(error));
+            let details = status.get_error_details();
+            assert_eq!((status.code(), details.error_info().unwrap().reason.as_str()), (code, reason));
+            assert!(details.retry_info().is_none(), "{reason}");
+            assert!(details.localized_message().is_some(), "{reason}");
+        }
+        let status = append_failed(&AppendError::Fault(LogError::Unavailable));
+        assert!(status.code() == Code::Unavailable && status.get_error_details().retry_info().is_some());
     }
 }

@@ -1,5 +1,6 @@
-//! What every gRPC service shares: who calls ([`Context`]), how a command runs ([`command`]), how states are loaded
-//! ([`states`]), and how refusals and faults become a status ([`errors`]).
+//! What every gRPC service shares: who calls ([`Context`]), how a command runs ([`command`]), how an answer goes on
+//! record before it leaves ([`reading`]), how states are loaded ([`states`]), how refusals and faults become a status
+//! ([`errors`]), and who is woken when the views have moved ([`ViewSignals`]).
 //!
 //! The only place where domain words turn into `tonic::Status`. It decides nothing.
 
@@ -9,7 +10,10 @@ mod directory;
 pub mod errors;
 pub mod page;
 mod platform;
+pub mod reading;
+mod signals;
 pub mod states;
 
 pub use context::{Context, PURPOSES};
 pub use platform::{Platform, PlatformOptions};
+pub use signals::{Listener, Reach, ViewSignals};

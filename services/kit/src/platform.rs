@@ -10,7 +10,7 @@ use tasuki_domain::consultation::ConsultationState;
 use tasuki_domain::directory::Directory;
 use tasuki_domain::ids::CaseId;
 use tasuki_domain::meeting::MeetingState;
-use tasuki_log::{Database, Keyring, LogError, ReadRecords, Reader, Sealer, Writer, WriterOptions};
+use tasuki_log::{Database, Gained, Keyring, LogError, ReadRecords, Reader, Sealer, Writer, WriterOptions};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -38,6 +38,7 @@ pub struct PlatformOptions {
 pub struct Platform(Arc<Inner>);
 
 struct Inner {
+    database: Database,
     reader: Reader,
     writer: Writer,
     sealer: Sealer,
@@ -67,17 +68,27 @@ impl Platform {
         directory.refresh().await?;
         Ok(Self(Arc::new(Inner {
             writer: Writer::start(database.clone(), keyring.clone(), sealer.clone(), writer),
-            reads: ReadRecords::start(database),
+            reads: ReadRecords::start(database.clone()),
             cases: States::new(reader.clone()),
             consultations: States::new(reader.clone()),
             meetings: States::new(reader.clone()),
             streams: moka::sync::Cache::new(50_000),
+            database,
             reader,
             sealer,
             keyring,
             verifier,
             directory,
         })))
+    }
+
+    /// Completes with the name of a task without which nothing can be answered, once that has ended: by a panic, since
+    /// it otherwise lives as long as this does.
+    pub async fn failed(&self) -> &'static str {
+        tokio::select! {
+            () = self.0.writer.ended() => "the task that appends has ended",
+            () = self.0.reads.ended() => "the task that puts reads on record has ended",
+        }
     }
 
     /// Keeps the directory fresh until cancelled: after own appends at once, after others' within `every`.
@@ -129,6 +140,24 @@ impl Platform {
     /// A case as of now.
     pub async fn case(&self, case: CaseId) -> Result<Loaded<CaseState>, LogError> {
         self.0.cases.load(case.0).await
+    }
+
+    /// Cases as of now, in the order given, each with its disclosure epoch at the same instant.
+    pub async fn cases_with_epochs(
+        &self,
+        cases: &[CaseId],
+    ) -> Result<Vec<(CaseId, u64, Arc<CaseState>)>, LogError> {
+        let states = &self.0.cases;
+        // Before the statement: what it finds has then been gained since.
+        let cached: Vec<Option<Arc<CaseState>>> = cases.iter().map(|case| states.cached(case.0)).collect();
+        let known = |state: &Option<Arc<CaseState>>| state.as_ref().map_or(0, |state| state.version);
+        let since: Vec<(Uuid, u64)> = cases.iter().zip(&cached).map(|(c, s)| (c.0, known(s))).collect();
+        let gained = tasuki_log::gained(&self.0.database, &since).await?;
+        let advance = |(case, cached): (Gained, _)| {
+            let state = states.advance(case.case, cached, &case.records)?;
+            Ok((CaseId(case.case), case.epoch, state))
+        };
+        gained.into_iter().zip(cached).map(advance).collect()
     }
 
     /// A consultation as of now.

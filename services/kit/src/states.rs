@@ -84,17 +84,32 @@ impl<S: Folded> States<S> {
         let cached = self.cache.get(&stream);
         let version = cached.as_ref().map_or(0, |s| s.version());
         let records = self.reader.stream(stream, version).await?;
+        Ok(Loaded { stream: of, state: self.advance(stream, cached, &records)? })
+    }
+
+    /// What is cached of a stream, however old.
+    pub(crate) fn cached(&self, stream: Uuid) -> Option<Arc<S>> {
+        self.cache.get(&stream)
+    }
+
+    /// A state with what its stream has gained since, which is cached from then on.
+    pub(crate) fn advance(
+        &self,
+        stream: Uuid,
+        cached: Option<Arc<S>>,
+        records: &[Record],
+    ) -> Result<Arc<S>, LogError> {
         let foreign = records.first().is_some_and(|r| r.header.stream_kind() != S::KIND.to_proto());
         if records.is_empty() || foreign {
-            return Ok(Loaded { stream: of, state: cached.unwrap_or_default() });
+            return Ok(cached.unwrap_or_default());
         }
         let mut state = cached.map(|s| S::clone(&s)).unwrap_or_default();
-        for record in &records {
+        for record in records {
             state.fold(stream, &recorded(record)?);
         }
         let state = Arc::new(state);
         self.cache.insert(stream, state.clone());
-        Ok(Loaded { stream: of, state })
+        Ok(state)
     }
 }
 

@@ -2,21 +2,24 @@
 //!
 //! One process leads, any number stand by; the lead and its fence are the views' own ([`tasuki_views::Projection`]).
 //! The leader takes envelopes as they come (`follow`), drops what it has seen, fills holes from the log, lets the
-//! views fold them, and when they are committed tells posts and streams (`tell`). While NATS is away it reads the
-//! log itself: PostgreSQL is the only truth, NATS is the fast way.
+//! views fold them, and when they are committed tells posts and streams (`tell`); streams of other processes hear of
+//! it there ([`hear`]). While NATS is away it reads the log itself: PostgreSQL is the only truth, NATS is the fast way.
 //!
 //! It holds no keys and opens nothing. It never skips: a header that it cannot read ends it, for a person or a newer
 //! binary to go on. A rebuild is met as the loss of the lead, and tells nobody anything.
 
 mod follow;
+mod hear;
 mod tell;
 
-use std::sync::Arc;
+pub use hear::hear;
+
 use std::time::Duration;
 
 use tasuki_bus::{Bus, BusError, BusOptions};
+use tasuki_kit::ViewSignals;
 use tasuki_log::{LogError, Reader};
-use tasuki_views::{Applied, Projection, ViewError};
+use tasuki_views::{Projection, ViewError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +32,9 @@ pub enum ProjectorError {
     /// A header that this binary cannot read. Nothing behind it is projected.
     #[error("projection stopped: {0}")]
     Unreadable(String),
+    /// The views are those of a newer binary, which would rebuild them after us, and we after it.
+    #[error("projection stopped: {0}")]
+    Newer(String),
     /// The broker is there and does not want us, or its address or credentials are malformed.
     #[error(transparent)]
     Bus(#[from] BusError),
@@ -45,19 +51,19 @@ pub(crate) enum Fault {
 
 /// Projects until cancelled, as the leader or as a standby; outlives restarts of both servers, and rebuilds.
 ///
-/// `head` gets the position of the views after each commit of this process: a hint for its own streams. The others
-/// get a ping. Dropping the future is as good as cancelling.
+/// `signals` wake the streams of this process after each of its commits, those of the posts that have news. The other
+/// processes get a ping. Dropping the future is as good as cancelling.
 ///
-/// Errors: [`ProjectorError::Unreadable`], which has been logged as an error too.
+/// Errors: [`ProjectorError::Unreadable`] and [`ProjectorError::Newer`], which have been logged as errors too.
 pub async fn run(
     database_url: String,
     reader: Reader,
     bus: Bus,
-    head: Arc<watch::Sender<u64>>,
+    signals: ViewSignals,
     cancel: CancellationToken,
 ) -> Result<(), ProjectorError> {
     let (_keep, bus) = watch::channel(Some(bus));
-    project(database_url, reader, bus, head, cancel).await
+    project(database_url, reader, bus, signals, cancel).await
 }
 
 /// The same, for a broker that may not be there yet: the views do not wait for it.
@@ -67,7 +73,7 @@ pub async fn run_connecting(
     database_url: String,
     reader: Reader,
     bus: BusOptions,
-    head: Arc<watch::Sender<u64>>,
+    signals: ViewSignals,
     cancel: CancellationToken,
 ) -> Result<(), ProjectorError> {
     let (connected, connecting) = watch::channel(None);
@@ -76,7 +82,7 @@ pub async fn run_connecting(
         std::future::pending().await
     };
     tokio::select! {
-        projected = project(database_url, reader, connecting, head, cancel) => projected,
+        projected = project(database_url, reader, connecting, signals, cancel) => projected,
         refused = connect => refused,
     }
 }
@@ -85,19 +91,23 @@ async fn project(
     url: String,
     reader: Reader,
     bus: watch::Receiver<Option<Bus>>,
-    head: Arc<watch::Sender<u64>>,
+    signals: ViewSignals,
     cancel: CancellationToken,
 ) -> Result<(), ProjectorError> {
     let projecting = async {
         let mut wait = RETRY_FIRST;
         loop {
             let mut progressed = false;
-            let fault = lead(&url, &reader, &bus, &head, &mut progressed).await;
+            let fault = lead(&url, &reader, &bus, &signals, &mut progressed).await;
             if progressed {
                 wait = RETRY_FIRST;
             }
             match fault {
                 Fault::Views(error @ ViewError::Unreadable { .. }) => return unreadable(&error),
+                Fault::Views(error @ ViewError::NewerLayout { .. }) => {
+                    tracing::error!(%error, "the projection stops: a newer binary has made the views");
+                    return Err(ProjectorError::Newer(error.to_string()));
+                }
                 Fault::Log(error @ LogError::UnreadableHeader { .. }) => return unreadable(&error),
                 // A rebuild moved the pointer, or another leads: nothing is wrong.
                 Fault::Views(ViewError::Fenced) => tracing::info!("fenced off, taking the lead again"),
@@ -137,7 +147,7 @@ async fn lead(
     url: &str,
     reader: &Reader,
     bus: &watch::Receiver<Option<Bus>>,
-    head: &watch::Sender<u64>,
+    signals: &ViewSignals,
     progressed: &mut bool,
 ) -> Fault {
     let projection = match Projection::lead(url).await {
@@ -146,16 +156,14 @@ async fn lead(
     };
     tracing::info!(position = projection.position(), "leading the projection");
     // Streams look again: the views may have moved while nobody led, or have been rebuilt.
-    let (position, epoch) = (projection.position(), projection.epoch());
-    let here = Applied { position, epoch, news: Vec::new() };
     let broker = bus.borrow().clone();
-    tell::everyone(broker.as_ref(), head, &here).await;
+    tell::everyone(broker.as_ref(), signals, projection.position()).await;
     let mut follower = follow::Follower::new(projection, reader.clone(), bus.clone());
     loop {
         match follower.next().await {
             Ok(applied) => {
                 *progressed = true;
-                tell::everyone(follower.bus().as_ref(), head, &applied).await;
+                tell::news(follower.bus().as_ref(), signals, &applied).await;
             }
             Err(fault) => return fault,
         }

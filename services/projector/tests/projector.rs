@@ -7,9 +7,9 @@
 mod history;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use history::{AGENCY, History, POST, id, text};
 use prost::Message as _;
 use rand::RngExt as _;
@@ -20,11 +20,11 @@ use tasuki_bus::{
 use tasuki_contract::Event;
 use tasuki_contract::event::v1::{Effects, Envelope, Header, Page, StreamKind};
 use tasuki_domain::ids::PostId;
+use tasuki_kit::ViewSignals;
 use tasuki_log::{Append, Database, Keyring, NewEvent, Reader, Sealer, Writer, WriterOptions};
-use tasuki_projector::{ProjectorError, run, run_connecting};
+use tasuki_projector::{ProjectorError, hear, run, run_connecting};
 use tasuki_standalone::{Stack, StackOptions};
 use tasuki_views::{TABLES, Views, rebuild};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -41,20 +41,27 @@ struct World {
 
 /// One running projector.
 struct Running {
-    head: watch::Receiver<u64>,
+    signals: ViewSignals,
     cancel: CancellationToken,
     task: JoinHandle<Result<(), ProjectorError>>,
 }
 
 impl Running {
-    async fn reaches(&mut self, position: u64) {
-        let reached = self.head.wait_for(|head| *head >= position);
-        tokio::time::timeout(PATIENCE, reached).await.expect("in time").unwrap();
+    async fn reaches(&self, position: u64) {
+        reaches(&self.signals, position).await;
     }
 
     async fn stop(self) {
         self.cancel.cancel();
         self.task.await.unwrap().unwrap();
+    }
+}
+
+/// Waits until it was told that the views reach the position.
+async fn reaches(signals: &ViewSignals, position: u64) {
+    let mut reach = signals.reach();
+    if reach.position() < position {
+        tokio::time::timeout(PATIENCE, reach.reaches(position)).await.expect("in time");
     }
 }
 
@@ -77,11 +84,11 @@ impl World {
     }
 
     fn start(&self, bus: Bus) -> Running {
-        let (sender, head) = watch::channel(0);
+        let signals = ViewSignals::default();
         let cancel = CancellationToken::new();
         let (url, reader) = (self.url.clone(), self.reader.clone());
-        let task = tokio::spawn(run(url, reader, bus, Arc::new(sender), cancel.clone()));
-        Running { head, cancel, task }
+        let task = tokio::spawn(run(url, reader, bus, signals.clone(), cancel.clone()));
+        Running { signals, cancel, task }
     }
 
     /// Appends through the log's writer, each event in a stream of its own.
@@ -166,7 +173,7 @@ async fn p6_repeats_and_holes_of_the_stream_change_nothing() {
     let bus = world.bus().await;
     stream(&bus).await;
     let mut history = History::random(seed(), 18, 5, 600);
-    let mut projector = world.start(bus.clone());
+    let projector = world.start(bus.clone());
     let (mut from, total) = (0, history.rows.len());
     while from < total {
         let to = (from + history.rng.random_range(1..60)).min(total);
@@ -199,7 +206,7 @@ async fn views_go_on_without_nats_and_with_a_wiped_one() {
     let bus = world.bus().await;
     stream(&bus).await;
     let history = History::random(seed(), 18, 5, 300);
-    let mut projector = world.start(bus.clone());
+    let projector = world.start(bus.clone());
     world.append(&history.rows[..100]).await;
     world.publish(&bus, &[1..=40, 41..=100]).await;
     projector.reaches(100).await;
@@ -228,11 +235,11 @@ async fn views_do_not_wait_for_a_broker_that_was_never_there() {
     world.append(&history.rows).await;
     let options = BusOptions::service(world.stack.nats.url(), None, "test");
     world.stack.nats.kill().await.unwrap();
-    let (sender, head) = watch::channel(0);
+    let signals = ViewSignals::default();
     let cancel = CancellationToken::new();
     let projecting =
-        run_connecting(world.url.clone(), world.reader.clone(), options, Arc::new(sender), cancel.clone());
-    let mut projector = Running { head, cancel, task: tokio::spawn(projecting) };
+        run_connecting(world.url.clone(), world.reader.clone(), options, signals.clone(), cancel.clone());
+    let projector = Running { signals, cancel, task: tokio::spawn(projecting) };
     projector.reaches(history.rows.len() as u64).await;
     projector.stop().await;
 }
@@ -243,10 +250,10 @@ async fn two_projectors_side_by_side_survive_each_other_a_rebuild_and_postgresql
     let bus = world.bus().await;
     stream(&bus).await;
     let history = History::random(seed(), 18, 5, 500);
-    let mut first = world.start(bus.clone());
+    let first = world.start(bus.clone());
     world.append(&history.rows[..100]).await;
     first.reaches(100).await;
-    let mut second = world.start(bus.clone());
+    let second = world.start(bus.clone());
     world.append(&history.rows[100..200]).await;
     first.reaches(200).await;
 
@@ -281,7 +288,7 @@ async fn a_post_is_told_of_each_row_of_its_feed_by_its_number() {
     let (agency, post) = (text(AGENCY, n), text(POST, n));
     let mut notices = subscribe_notices(&bus, &agency, &post).await.unwrap();
     bus.sync().await.unwrap();
-    let mut projector = world.start(bus.clone());
+    let projector = world.start(bus.clone());
     for rows in history.rows.chunks(23) {
         world.append(rows).await;
     }
@@ -294,7 +301,7 @@ async fn a_post_is_told_of_each_row_of_its_feed_by_its_number() {
         let expected = Notice {
             agency: agency.clone(),
             post: post.clone(),
-            feed_epoch: 1,
+            feed_epoch: tasuki_views::feed_epoch(1),
             number: row.number,
             case: row.case.map(|case| case.to_string()),
             event: row.event_id.to_string(),
@@ -302,6 +309,45 @@ async fn a_post_is_told_of_each_row_of_its_feed_by_its_number() {
         assert_eq!(received.notice, expected);
     }
     projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_in_another_process_is_woken_by_name_and_everyone_by_a_new_leader() {
+    let world = World::new().await;
+    let bus = world.bus().await;
+    stream(&bus).await;
+    let history = History::random(seed(), 18, 3, 200);
+    let (elsewhere, other_bus) = (ViewSignals::default(), world.bus().await);
+    let posts: Vec<PostId> = (0..18).map(|n| PostId(id(POST, n))).collect();
+    let mut waiting: Vec<_> = posts.iter().map(|post| elsewhere.listen(*post)).collect();
+    let mut nobody = elsewhere.listen(PostId(Uuid::nil()));
+    let (hearing, told) = (elsewhere.clone(), other_bus.clone());
+    let heard = tokio::spawn(async move { hear(&told, &hearing).await });
+    // It says so itself once it hears.
+    let begun = tokio::time::timeout(PATIENCE, nobody.news(1, 0, None));
+    begun.await.expect("a listener that has come late looks");
+    nobody.mark();
+    waiting.iter_mut().for_each(|listener| listener.mark());
+
+    let first = world.start(bus.clone());
+    tokio::time::timeout(PATIENCE, nobody.news(1, 0, None)).await.expect("a leader wakes everyone");
+    nobody.mark();
+    waiting.iter_mut().for_each(|listener| listener.mark());
+    for rows in history.rows.chunks(23) {
+        world.append(rows).await;
+    }
+    reaches(&elsewhere, history.rows.len() as u64).await;
+    let mut woken = 0;
+    for (post, listener) in posts.iter().zip(&mut waiting) {
+        let feed = world.views.feed_after(*post, 0, 10_000).await.unwrap();
+        let Some(last) = feed.last() else { continue };
+        tokio::time::timeout(PATIENCE, listener.news(1, last.number - 1, None)).await.expect("its news");
+        woken += 1;
+    }
+    assert!(woken > 0);
+    assert!(nobody.news(1, 0, None).now_or_never().is_none(), "no word to a post without news");
+    first.stop().await;
+    heard.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,4 +368,16 @@ async fn a_header_of_a_newer_binary_stops_the_projection_and_is_never_skipped() 
     let ended = tokio::time::timeout(PATIENCE, running.task).await.expect("in time").unwrap();
     assert!(matches!(ended, Err(ProjectorError::Unreadable(_))));
     assert_eq!(world.views.position().await.unwrap().position, newer as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_a_newer_binary_stop_the_projection_and_are_not_rebuilt() {
+    let world = World::new().await;
+    let bus = world.bus().await;
+    world.stack.postgres.sql("tasuki", "UPDATE views_meta.current SET layout = layout + 1").await.unwrap();
+    let running = world.start(bus);
+    let ended = tokio::time::timeout(PATIENCE, running.task).await.expect("in time").unwrap();
+    assert!(matches!(ended, Err(ProjectorError::Newer(_))), "{ended:?}");
+    let number = world.stack.postgres.sql("tasuki", "SELECT number FROM views_meta.current").await.unwrap();
+    assert_eq!(number.trim(), "1");
 }

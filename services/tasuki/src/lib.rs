@@ -7,10 +7,12 @@
 //! * [`mod@bench`] measures, each figure against a yardstick in the same run.
 //! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, verify, NATS credentials).
 
+mod again;
 pub mod bench;
 pub mod call;
 pub mod cli;
 pub mod demo;
+mod health;
 mod hint;
 pub mod layer;
 pub mod maintain;

@@ -16,7 +16,7 @@ use tasuki_contract::intake::v1::consultation_service_server::ConsultationServic
 use tasuki_contract::intake::v1::referral_service_server::ReferralServiceServer;
 use tasuki_contract::minutes::v1::minutes_service_server::MinutesServiceServer;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineServiceServer;
-use tasuki_kit::{Platform, PlatformOptions};
+use tasuki_kit::{Platform, PlatformOptions, ViewSignals};
 use tasuki_log::{Database, Keyring, Reader, WriterOptions, migrate};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -24,8 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint, Server};
+use tonic_health::pb::health_server::HealthServer;
 
 use crate::Error;
+use crate::again::again;
+use crate::health::Health;
 use crate::layer::Observe;
 
 /// What a node does.
@@ -94,6 +97,9 @@ pub struct NodeOptions {
     pub issuers: Vec<TrustedIssuer>,
     /// What to do.
     pub roles: Vec<Role>,
+    /// Connections to PostgreSQL that read the log at most, and as many that read the views; 2 at least. The node's
+    /// roles need up to ten besides, each for itself.
+    pub pool: usize,
     /// Where to listen, when there is a service among the roles.
     pub listen: SocketAddr,
 }
@@ -103,34 +109,37 @@ pub struct Node {
     address: Option<SocketAddr>,
     cancel: CancellationToken,
     tasks: TaskTracker,
+    health: Health,
     failures: tokio::sync::Mutex<mpsc::Receiver<Error>>,
 }
 
 /// Messages larger than this are refused, bytes.
 const MESSAGE_MAX: usize = 1 << 20;
-/// Connections of the pool that reads the log and the views.
-const POOL: usize = 24;
 /// How old the directory may be when nobody told of a change.
 const DIRECTORY_AGE_MAX: Duration = Duration::from_millis(500);
 
 impl Node {
     /// Migrates, starts every role, and listens.
+    ///
+    /// Errors: among others, a keyring that is not the log's.
     pub async fn start(options: NodeOptions) -> Result<Self, Error> {
-        let database = Database::new(&options.database_url, POOL)?;
+        let database = Database::new(&options.database_url, options.pool)?;
         migrate(&database).await?;
+        tasuki_log::fit(&database, &options.keyring).await?;
         tasuki_views::migrate(&options.database_url).await?;
-        let views = tasuki_views::Views::new(&options.database_url, POOL)?;
+        let views = tasuki_views::Views::new(&options.database_url, options.pool)?;
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let (failed, failures) = mpsc::channel(8);
+        let (sender, failures) = mpsc::channel(8);
+        let (health, health_service) = Health::serving(&options.roles).await;
+        let failed = Failed { sender, health: health.clone() };
         let has = |role| options.roles.contains(&role);
         let serves = options.roles.iter().any(|r| !matches!(r, Role::Relay | Role::Projector));
 
         let bus_options = BusOptions::service(&options.nats_url, options.nats_creds.clone(), "tasuki");
         let (log_head, log_heads) = watch::channel(0_u64);
-        let (view_head, view_heads) = watch::channel(0_u64);
         let log_head = Arc::new(log_head);
-        let view_head = Arc::new(view_head);
+        let signals = ViewSignals::default();
 
         let mut address = None;
         if serves {
@@ -141,16 +150,26 @@ impl Node {
                 writer: WriterOptions::default(),
             })
             .await?;
-            tasks.spawn(platform.clone().follow_directory(DIRECTORY_AGE_MAX, cancel.clone()));
+            let (following, ending) = (platform.clone(), cancel.clone());
+            self::role(&tasks, &failed, async move {
+                following.follow_directory(DIRECTORY_AGE_MAX, ending).await;
+                Ok(())
+            });
+            let (watched, ending) = (platform.clone(), cancel.clone());
+            self::role(&tasks, &failed, async move {
+                match ending.run_until_cancelled(watched.failed()).await {
+                    Some(what) => Err(what.into()),
+                    None => Ok(()),
+                }
+            });
             tasks.spawn(forward(platform.writer().head(), log_head.clone(), cancel.clone()));
             tasks.spawn(announce(bus_options.clone(), platform.writer().head(), cancel.clone()));
             let listener = TcpListener::bind(options.listen).await?;
             address = Some(listener.local_addr()?);
-            let routes = routes(&options.roles, &platform, &views, view_heads.clone(), &cancel).await?;
-            let failed = failed.clone();
+            let routes = routes(&options.roles, &platform, &views, &signals, &cancel, health_service)?;
             let ending = cancel.clone();
-            tasks.spawn(async move {
-                let served = Server::builder()
+            self::role(&tasks, &failed, async move {
+                Server::builder()
                     .layer(Observe)
                     .tcp_nodelay(true)
                     .http2_keepalive_interval(Some(Duration::from_secs(30)))
@@ -160,14 +179,12 @@ impl Node {
                         tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true)),
                         ending.cancelled_owned(),
                     )
-                    .await;
-                if let Err(error) = served {
-                    let _ = failed.send(error.into()).await;
-                }
+                    .await?;
+                Ok(())
             });
         }
-        tasks.spawn(listen(bus_options.clone(), Ping::Log, log_head.clone(), cancel.clone()));
-        tasks.spawn(listen(bus_options.clone(), Ping::Views, view_head.clone(), cancel.clone()));
+        tasks.spawn(listen(bus_options.clone(), log_head.clone(), cancel.clone()));
+        tasks.spawn(hear(bus_options.clone(), signals.clone(), cancel.clone()));
         if has(Role::Relay) {
             let (database, heads, bus, ending) =
                 (database.clone(), log_heads.clone(), bus_options.clone(), cancel.clone());
@@ -180,15 +197,15 @@ impl Node {
             });
         }
         if has(Role::Projector) {
-            let (url, head, bus, ending) =
-                (options.database_url.clone(), view_head.clone(), bus_options.clone(), cancel.clone());
+            let (url, signals, bus, ending) =
+                (options.database_url.clone(), signals.clone(), bus_options.clone(), cancel.clone());
             let reader = Reader::new(database.clone());
             self::role(&tasks, &failed, async move {
-                Ok(tasuki_projector::run_connecting(url, reader, bus, head, ending).await?)
+                Ok(tasuki_projector::run_connecting(url, reader, bus, signals, ending).await?)
             });
         }
         tasks.close();
-        Ok(Self { address, cancel, tasks, failures: tokio::sync::Mutex::new(failures) })
+        Ok(Self { address, cancel, tasks, health, failures: tokio::sync::Mutex::new(failures) })
     }
 
     /// Where it listens; `None` without a service role.
@@ -212,33 +229,46 @@ impl Node {
 
     /// Lets calls that run come to their end, ends streams, then the roles; at most ten seconds.
     pub async fn stop(self) {
+        self.health.not_serving().await;
         self.cancel.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await;
     }
 }
 
-/// Runs a role; its error ends the node.
+/// Where it is told that a role cannot go on.
+#[derive(Clone)]
+struct Failed {
+    sender: mpsc::Sender<Error>,
+    health: Health,
+}
+
+/// Runs a role; its error ends the node, and so does its panic.
 fn role(
     tasks: &TaskTracker,
-    failed: &mpsc::Sender<Error>,
+    failed: &Failed,
     work: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) {
     let failed = failed.clone();
+    let work = tasks.spawn(work);
     tasks.spawn(async move {
-        if let Err(error) = work.await {
-            let _ = failed.send(error).await;
-        }
+        let error = match work.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(panicked) => panicked.into(),
+        };
+        failed.health.not_serving().await;
+        let _ = failed.sender.send(error).await;
     });
 }
 
-async fn routes(
+fn routes(
     roles: &[Role],
     platform: &Platform,
     views: &tasuki_views::Views,
-    view_heads: watch::Receiver<u64>,
+    signals: &ViewSignals,
     cancel: &CancellationToken,
+    health_service: HealthServer<impl tonic_health::pb::health_server::Health>,
 ) -> Result<Routes, Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tasuki_contract::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -253,26 +283,20 @@ async fn routes(
                     platform: platform.clone(),
                     views: views.clone(),
                 });
-                health.set_serving::<ConsultationServiceServer<tasuki_intake::Consultations>>().await;
-                health.set_serving::<ReferralServiceServer<tasuki_intake::Referrals>>().await;
                 routes = routes
                     .add_service(consultations.max_decoding_message_size(MESSAGE_MAX))
                     .add_service(referrals.max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Handoff => {
                 let service = HandoffServiceServer::new(tasuki_handoff::Handoff(platform.clone()));
-                health.set_serving::<HandoffServiceServer<tasuki_handoff::Handoff>>().await;
                 routes = routes.add_service(service.max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Minutes => {
                 let service = MinutesServiceServer::new(tasuki_minutes::Minutes(platform.clone()));
-                health.set_serving::<MinutesServiceServer<tasuki_minutes::Minutes>>().await;
                 routes = routes.add_service(service.max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Directory => {
                 let directory = tasuki_directory::Directory(platform.clone());
-                health.set_serving::<DirectoryServiceServer<tasuki_directory::Directory>>().await;
-                health.set_serving::<ConsentServiceServer<tasuki_directory::Directory>>().await;
                 routes = routes
                     .add_service(
                         DirectoryServiceServer::new(directory.clone()).max_decoding_message_size(MESSAGE_MAX),
@@ -280,9 +304,8 @@ async fn routes(
                     .add_service(ConsentServiceServer::new(directory).max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Timeline => {
-                let options = tasuki_timeline::TimelineOptions::new(view_heads.clone(), cancel.clone());
+                let options = tasuki_timeline::TimelineOptions::new(signals.clone(), cancel.clone());
                 let timeline = tasuki_timeline::Timeline::new(platform.clone(), views.clone(), options);
-                health.set_serving::<TimelineServiceServer<tasuki_timeline::Timeline>>().await;
                 routes = routes
                     .add_service(TimelineServiceServer::new(timeline).max_decoding_message_size(MESSAGE_MAX));
             }
@@ -300,23 +323,44 @@ async fn forward(mut from: watch::Receiver<u64>, to: Arc<watch::Sender<u64>>, ca
 }
 
 /// Tells the other nodes of each flush; pings that would pile up are merged.
-async fn announce(options: BusOptions, mut head: watch::Receiver<u64>, cancel: CancellationToken) {
-    let Some(Ok(bus)) = cancel.run_until_cancelled(Bus::connect(&options)).await else { return };
-    while let Some(Ok(())) = cancel.run_until_cancelled(head.changed()).await {
-        let position = *head.borrow_and_update();
-        if let Err(error) = publish_ping(&bus, Ping::Log, position).await {
-            tracing::debug!(%error, "ping not sent");
+async fn announce(options: BusOptions, head: watch::Receiver<u64>, cancel: CancellationToken) {
+    again("the other nodes are not told of what is appended here", &cancel, || {
+        let (options, mut head) = (options.clone(), head.clone());
+        async move {
+            let bus = Bus::connect(&options).await?;
+            while head.changed().await.is_ok() {
+                let position = *head.borrow_and_update();
+                if let Err(error) = publish_ping(&bus, Ping::Log, position).await {
+                    tracing::debug!(%error, "ping not sent");
+                }
+            }
+            Ok(())
         }
-    }
+    })
+    .await;
 }
 
 /// Hears of the other nodes' flushes.
-async fn listen(options: BusOptions, ping: Ping, to: Arc<watch::Sender<u64>>, cancel: CancellationToken) {
-    let Some(Ok(bus)) = cancel.run_until_cancelled(Bus::connect(&options)).await else { return };
-    let Ok(mut pings) = subscribe_pings(&bus, ping).await else { return };
-    while let Some(Some(position)) = cancel.run_until_cancelled(pings.next()).await {
-        raise(&to, position);
-    }
+async fn listen(options: BusOptions, to: Arc<watch::Sender<u64>>, cancel: CancellationToken) {
+    again("what the other nodes append is found by looking, and later", &cancel, || async {
+        let bus = Bus::connect(&options).await?;
+        let mut pings = subscribe_pings(&bus, Ping::Log).await?;
+        while let Some(position) = pings.next().await {
+            raise(&to, position);
+        }
+        Err("the subscription has ended".into())
+    })
+    .await;
+}
+
+/// Hears of the other nodes' commits of the views.
+async fn hear(options: BusOptions, signals: ViewSignals, cancel: CancellationToken) {
+    again("what the other nodes project is found by looking, and later", &cancel, || async {
+        let bus = Bus::connect(&options).await?;
+        tasuki_projector::hear(&bus, &signals).await?;
+        Err("the subscription has ended".into())
+    })
+    .await;
 }
 
 /// Raises a head; it never goes back.
@@ -326,4 +370,51 @@ pub(crate) fn raise(head: &watch::Sender<u64>, position: u64) {
         *now = position.max(*now);
         further
     });
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A broker that lets nobody in, and counts who has tried.
+    async fn refusing() -> (String, watch::Receiver<u64>) {
+        let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("nats://{}", broker.local_addr().unwrap());
+        let (tried, tries) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = broker.accept().await {
+                let info = b"INFO {\"server_id\":\"x\",\"version\":\"2.10.0\",\"max_payload\":1048576}\r\n";
+                client.write_all(info).await.unwrap();
+                let _ = client.read(&mut [0; 1024]).await;
+                let _ = client.write_all(b"-ERR 'Authorization Violation'\r\n").await;
+                tried.send_modify(|n| *n += 1);
+            }
+        });
+        (url, tries)
+    }
+
+    #[tokio::test]
+    async fn hints_come_and_go_again_after_the_broker_refused_them() {
+        let cancel = CancellationToken::new();
+        let heard = Arc::new(watch::channel(0).0);
+        let (_appended, head) = watch::channel(0);
+        let tasks = TaskTracker::new();
+        for telling in [false, true] {
+            let (url, mut tries) = refusing().await;
+            let options = BusOptions::service(url, None, "test");
+            if telling {
+                tasks.spawn(announce(options, head.clone(), cancel.clone()));
+            } else {
+                tasks.spawn(listen(options, heard.clone(), cancel.clone()));
+            }
+            let again = tries.wait_for(|tries| *tries >= 3);
+            tokio::time::timeout(Duration::from_secs(30), again).await.expect("another try").unwrap();
+        }
+        cancel.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
 }

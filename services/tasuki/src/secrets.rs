@@ -1,9 +1,10 @@
 //! What an installation keeps to itself: keys of the log, of the try-out issuer, and of NATS.
 //!
 //! One directory, files of mode 0600, made on first use by the embedded default. `serve` reads the same directory
-//! from `TASUKI_SECRETS_DIR` and makes nothing.
+//! from `TASUKI_SECRETS_DIR` and makes nothing. A file that is there is never replaced, whatever is wrong with it:
+//! with the keyring would go everything that was ever sealed.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -29,58 +30,189 @@ const OPERATOR: &str = "nats-operator.json";
 
 impl Secrets {
     /// Reads the directory; makes what is missing.
+    ///
+    /// Errors: a file that is there and cannot be read or understood, by its path; it is left as it is.
     pub fn open_or_create(directory: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(directory)?;
-        let keyring = match std::fs::read_to_string(directory.join(KEYRING)) {
-            Ok(text) => Keyring::from_text(&text)?,
-            Err(_) => {
-                let keyring = Keyring::generate()?;
-                write(&directory.join(KEYRING), keyring.to_text().as_bytes())?;
-                keyring
-            }
-        };
-        let issuer = if directory.join(ISSUER).exists() {
-            DevIssuer::read(&directory.join(ISSUER))?
-        } else {
-            let issuer = DevIssuer::generate()?;
-            write(&directory.join(ISSUER), issuer.pkcs8())?;
-            issuer
-        };
-        let operator = match std::fs::read(directory.join(OPERATOR)) {
-            Ok(bytes) => Operator::from_keys(&serde_json::from_slice::<OperatorKeys>(&bytes)?)?,
-            Err(_) => {
-                let operator = Operator::generate();
-                write(&directory.join(OPERATOR), &serde_json::to_vec_pretty(&operator.keys()?)?)?;
-                operator
-            }
-        };
+        let keyring = read_or_make(&directory.join(KEYRING), keyring, || {
+            Ok(Keyring::generate()?.to_text().as_bytes().to_vec())
+        })?;
+        let issuer =
+            read_or_make(&directory.join(ISSUER), issuer, || Ok(DevIssuer::generate()?.pkcs8().to_vec()))?;
+        let operator = read_or_make(&directory.join(OPERATOR), operator, || {
+            Ok(serde_json::to_vec_pretty(&Operator::generate().keys()?)?)
+        })?;
         Ok(Self { keyring, issuer: Some(issuer), operator: Some(operator) })
     }
 
     /// Reads the directory; the keyring must be there, the rest may be.
+    ///
+    /// Errors: as [`open_or_create`](Self::open_or_create), and a keyring that is missing.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let path = directory.join(KEYRING);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| format!("the keyring {} cannot be read: {e}", path.display()))?;
-        let keyring = Keyring::from_text(&text)?;
-        let issuer = directory.join(ISSUER);
-        let issuer = if issuer.exists() { Some(DevIssuer::read(&issuer)?) } else { None };
-        let operator = match std::fs::read(directory.join(OPERATOR)) {
-            Ok(bytes) => Some(Operator::from_keys(&serde_json::from_slice::<OperatorKeys>(&bytes)?)?),
-            Err(_) => None,
-        };
+        let keyring = read(&path, keyring)?
+            .ok_or_else(|| format!("there is no keyring {}; restore it from its copy", path.display()))?;
+        let issuer = read(&directory.join(ISSUER), issuer)?;
+        let operator = read(&directory.join(OPERATOR), operator)?;
         Ok(Self { keyring, issuer, operator })
     }
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+fn keyring(bytes: &[u8]) -> Result<Keyring, Error> {
+    // The error of a text that is none must not carry its bytes.
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
+    Ok(Keyring::from_text(text)?)
+}
+
+fn issuer(bytes: &[u8]) -> Result<DevIssuer, Error> {
+    Ok(DevIssuer::from_pkcs8(bytes)?)
+}
+
+fn operator(bytes: &[u8]) -> Result<Operator, Error> {
+    let keys: OperatorKeys = serde_json::from_slice(bytes).map_err(|_| "it is not the JSON of its keys")?;
+    Ok(Operator::from_keys(&keys)?)
+}
+
+/// What the file holds; `None` only where there is no such file.
+fn read<T>(path: &Path, parse: fn(&[u8]) -> Result<T, Error>) -> Result<Option<T>, Error> {
+    let held = match std::fs::read(path) {
+        Ok(bytes) => parse(&bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => Err(error.into()),
+    };
+    let told = |error| {
+        format!(
+            "the secret {} cannot be used: {error}; it was left as it is: make it readable, or restore it from its \
+             copy",
+            path.display()
+        )
+    };
+    Ok(Some(held.map_err(told)?))
+}
+
+/// What the file holds, or what is made for it where there is none.
+fn read_or_make<T>(
+    path: &Path,
+    parse: fn(&[u8]) -> Result<T, Error>,
+    make: impl FnOnce() -> Result<Vec<u8>, Error>,
+) -> Result<T, Error> {
+    if let Some(held) = read(path, parse)? {
+        return Ok(held);
+    }
+    write_new(path, &make()?)?;
+    // What counts is what lies there: another process may have been the one that made it.
+    read(path, parse)?.ok_or_else(|| format!("{} went away as soon as it was made", path.display()).into())
+}
+
+/// Writes a file that only its owner can read, whole or not at all; what is there already stays.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let unfinished = unfinished(path, bytes)?;
+    let linked = std::fs::hard_link(&unfinished, path);
+    let _ = std::fs::remove_file(&unfinished);
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(format!("{} cannot be made: {error}", path.display()).into())
+        }
+        _ => sync_directory(path),
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all, over what was there.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    std::fs::rename(unfinished(path, bytes)?, path)?;
+    Ok(())
+}
+
+/// The bytes in a file beside `path`, of a name that no other process takes.
+fn unfinished(path: &Path, bytes: &[u8]) -> Result<PathBuf, Error> {
     let mut unfinished = PathBuf::from(path);
-    unfinished.set_extension("new");
+    unfinished.set_extension(format!("{}.new", std::process::id()));
     let _ = std::fs::remove_file(&unfinished);
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&unfinished, path)?;
+    Ok(unfinished)
+}
+
+/// The name must outlive a loss of power as well as what it names: events will be sealed with it.
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    if let Some(directory) = path.parent() {
+        std::fs::File::open(directory)?.sync_all()?;
+    }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> Self {
+            Self(std::env::temp_dir().join(format!("tasuki-secrets-{}", uuid::Uuid::now_v7())))
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn secrets_are_made_once_and_then_read() {
+        let directory = Directory::new();
+        let made = Secrets::open_or_create(&directory.0).unwrap();
+        for again in [Secrets::open_or_create(&directory.0).unwrap(), Secrets::open(&directory.0).unwrap()] {
+            assert_eq!(again.keyring.to_text(), made.keyring.to_text());
+            assert_eq!(again.issuer.unwrap().jwks(), made.issuer.as_ref().unwrap().jwks());
+            assert_eq!(again.operator.unwrap().account_id(), made.operator.as_ref().unwrap().account_id());
+        }
+        assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 3, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_understood_is_named_and_left_as_it_is() {
+        for name in [KEYRING, ISSUER, OPERATOR] {
+            for bytes in [&b"master=zz\n"[..], b"\xff\xfe\x00", b""] {
+                let directory = Directory::new();
+                Secrets::open_or_create(&directory.0).unwrap();
+                let path = directory.0.join(name);
+                std::fs::write(&path, bytes).unwrap();
+                for refused in [Secrets::open_or_create(&directory.0), Secrets::open(&directory.0)] {
+                    let error = refused.err().expect("a refusal").to_string();
+                    assert!(error.contains(&path.display().to_string()) && error.contains("copy"), "{error}");
+                }
+                assert_eq!(std::fs::read(&path).unwrap(), bytes, "{name} was replaced");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_is_not_made_anew() {
+        for name in [KEYRING, ISSUER, OPERATOR] {
+            let directory = Directory::new();
+            // Reading a directory fails for root as well.
+            std::fs::create_dir_all(directory.0.join(name)).unwrap();
+            let error = Secrets::open_or_create(&directory.0).err().expect("a refusal").to_string();
+            assert!(error.contains(name), "{error}");
+            assert!(directory.0.join(name).is_dir());
+        }
+    }
+
+    #[test]
+    fn what_another_process_made_meanwhile_counts() {
+        let directory = Directory::new();
+        std::fs::create_dir_all(&directory.0).unwrap();
+        let path = directory.0.join(KEYRING);
+        let other = Keyring::generate().unwrap().to_text();
+        let held = read_or_make(&path, keyring, || {
+            std::fs::write(&path, other.as_bytes())?;
+            Ok(Keyring::generate()?.to_text().as_bytes().to_vec())
+        });
+        assert_eq!(held.unwrap().to_text(), other);
+        assert_eq!(std::fs::read(&path).unwrap(), other.as_bytes());
+    }
 }

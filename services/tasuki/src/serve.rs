@@ -30,6 +30,10 @@ pub struct ServeArgs {
     /// Directory with the keyring.
     #[arg(long, env = "TASUKI_SECRETS_DIR")]
     secrets_dir: PathBuf,
+    /// Connections to PostgreSQL that read the log at most, and as many that read the views. A process with all roles
+    /// needs up to ten besides; the server's max_connections must be enough for every process.
+    #[arg(long, env = "TASUKI_POOL", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1_000))]
+    pool: u16,
     /// Where to listen.
     #[arg(long, env = "TASUKI_LISTEN", default_value = "127.0.0.1:7443")]
     listen: SocketAddr,
@@ -72,6 +76,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
         keyring: secrets.keyring,
         issuers,
         roles: Role::parse_all(&args.roles)?,
+        pool: args.pool.into(),
         listen: args.listen,
     })
     .await?;

@@ -38,7 +38,13 @@ pub struct UpArgs {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, env = "TASUKI_LISTEN", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Connections to PostgreSQL that read the log at most, and as many that read the views.
+    #[arg(long, env = "TASUKI_POOL", default_value_t = POOL, value_parser = clap::value_parser!(u16).range(2..=1_000))]
+    pool: u16,
 }
+
+/// Connections that read, unless told otherwise: nobody else uses the server.
+pub const POOL: u16 = 24;
 
 /// What a running `up` tells the other commands.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -121,7 +127,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts the servers, the roles, and registers the region.
-    pub async fn start(state: &StateArgs, listen: SocketAddr) -> Result<Self, Error> {
+    pub async fn start(state: &StateArgs, listen: SocketAddr, pool: u16) -> Result<Self, Error> {
         std::fs::create_dir_all(&state.state_dir)?;
         let secrets = Secrets::open_or_create(&state.state_dir.join("secrets"))?;
         let region = state.region()?;
@@ -140,6 +146,7 @@ impl Embedded {
             keyring: secrets.keyring.clone(),
             issuers: vec![issuer.trust(token::AUDIENCE)?],
             roles: Role::ALL.to_vec(),
+            pool: pool.into(),
             listen,
         })
         .await?;
@@ -160,9 +167,9 @@ impl Embedded {
     }
 }
 
-/// Runs until Ctrl-C, SIGTERM, or the end of one of the servers.
+/// Runs until Ctrl-C, SIGTERM, the end of one of the servers, or a role that cannot go on.
 pub async fn run(args: UpArgs) -> Result<(), Error> {
-    let embedded = Embedded::start(&args.state, args.listen).await?;
+    let embedded = Embedded::start(&args.state, args.listen, args.pool).await?;
     let mut out = std::io::stdout();
     writeln!(out, "tasuki up: {}", embedded.running.address)?;
     writeln!(out, "  nats       {}", embedded.running.nats_url)?;
@@ -180,6 +187,7 @@ pub async fn run(args: UpArgs) -> Result<(), Error> {
     out.flush()?;
     let result = tokio::select! {
         () = interrupted() => Ok(()),
+        failed = embedded.node.failed() => Err(failed),
         which = embedded.stack.ended() => Err(Error::from(format!("{which} has ended; see its log in the state directory"))),
     };
     embedded.stop().await?;

@@ -1,6 +1,6 @@
 //! Where a client stands in the feed of its post, as text that it keeps and gives back.
 //!
-//! A cursor holds the post, the number of the last item and the epoch of the log, never a position. Its tag is keyed:
+//! A cursor holds the post, the number of the last item and the epoch of the feed, never a position. Its tag is keyed:
 //! a cursor that was made up, or altered, is told apart from one that we gave. It is no secret and gives no right:
 //! what stands behind it is checked at every read.
 
@@ -22,7 +22,7 @@ pub struct Cursor {
     pub post: PostId,
     /// Number of the last item that was processed; 0 is the beginning.
     pub number: u64,
-    /// Epoch of the log in which the number counts.
+    /// Epoch of the feed in which the number counts, see [`tasuki_views::feed_epoch`].
     pub epoch: u64,
 }
 

@@ -12,7 +12,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 /// A fault of the views.
 pub(crate) fn views(error: &ViewError) -> Status {
-    errors::fault(&LogError::Database(format!("views: {error}")))
+    errors::view_fault(error)
 }
 
 /// A fault of the log.
@@ -57,14 +57,12 @@ pub(crate) fn draining() -> Status {
     Status::with_error_details(Code::Unavailable, "this server is stopping; subscribe again", all)
 }
 
-/// A caller without a post, such as an operator.
-pub(crate) fn post_required() -> Status {
-    errors::status(
-        Code::PermissionDenied,
-        "POST_REQUIRED",
-        "only a post has views",
-        "窓口として呼び出してください",
-    )
+/// The post, or this process, has as many streams and polls open as it may.
+pub(crate) fn too_many_streams() -> Status {
+    let mut all = details("TOO_MANY_STREAMS", "受信中の接続が多すぎます。使っていない接続を閉じてください");
+    all.set_retry_info(Some(Duration::from_secs(5)));
+    let message = "too many streams and polls are open; close those that are not used";
+    Status::with_error_details(Code::ResourceExhausted, message, all)
 }
 
 /// The token of an open stream has ended.

@@ -61,10 +61,10 @@ impl Page {
         index: usize,
     ) -> Result<(Disclosure, Option<ReadEntry>), Status> {
         let (row, record) = &self.rows[index];
-        let nobody = Circle::default();
+        let (nobody, day) = (Circle::default(), day_of(Timestamp::now()));
         let sight = row.case.and_then(|case| self.sights.get(&case));
-        let access =
-            Access::new(&asking.viewer, sight.map_or(&nobody, Sight::circle), day_of(Timestamp::now()));
+        let outside = || Access::new(&asking.viewer, &nobody, day);
+        let access = sight.map_or_else(outside, |sight| sight.access(&asking.viewer, day));
         let event = open_for(platform, &access, record).await?;
         let disclosure = redact::item(row, record, event, &access);
         let entry = disclosure.tells().then(|| {

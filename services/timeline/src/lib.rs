@@ -27,6 +27,7 @@ mod feed;
 mod lists;
 mod queries;
 mod redact;
+mod seats;
 mod service;
 mod sight;
 mod stream;

@@ -11,15 +11,15 @@ use tasuki_domain::ids::CaseId;
 use tasuki_domain::refusal::Violation;
 use tasuki_kit::errors::invalid_field;
 use tasuki_kit::page;
+use tasuki_kit::reading::{Disclosed, on_record};
 use tasuki_log::read::timestamp;
-use tasuki_log::reads::ReadOutcome;
-use tasuki_privacy::{Access, Level};
+use tasuki_privacy::Level;
 use tasuki_views::{CaseloadRow, DutyRow};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::asking::{Asking, day_of};
-use crate::desk::{Desk, STALE_TRIES_MAX};
+use crate::desk::Desk;
 use crate::errors;
 use crate::sight;
 use crate::wait;
@@ -37,26 +37,25 @@ pub(crate) async fn caseload(
     let place = page::place(keyring, &bound, &request.page_token)?;
     let after = place.map(|p| Uuid::from_slice(&p).map(CaseId).map_err(|_| bad_token())).transpose()?;
     wait::until_viewed(desk, &request.after_event_id).await?;
-    for _ in 0..STALE_TRIES_MAX {
+    on_record(&desk.platform, asking, || async {
         let rows = desk.views.caseload(post, after, size + 1).await;
         let mut rows = rows.map_err(|e| errors::views(&e))?;
         let more = rows.len() > size;
         rows.truncate(size);
         let next = more.then(|| rows.last().map(|row| page::token(keyring, &bound, row.case.0.as_bytes())));
-        if let Some(cases) = entries(desk, asking, &rows).await? {
-            let next_page_token = next.flatten().unwrap_or_default();
-            return Ok(pb::ListCaseloadResponse { cases, next_page_token });
-        }
-    }
-    Err(errors::changing())
+        let next_page_token = next.flatten().unwrap_or_default();
+        let (cases, disclosed) = entries(desk, asking, &rows).await?;
+        Ok((pb::ListCaseloadResponse { cases, next_page_token }, disclosed))
+    })
+    .await
 }
 
-/// The entries, on record; `None` when a disclosure has changed meanwhile.
+/// The entries, with what they disclose.
 async fn entries(
     desk: &Desk,
     asking: &Asking,
     rows: &[CaseloadRow],
-) -> Result<Option<Vec<pb::CaseloadEntry>>, Status> {
+) -> Result<(Vec<pb::CaseloadEntry>, Disclosed), Status> {
     let platform = &desk.platform;
     let last: Vec<Uuid> = rows.iter().filter_map(|row| row.last_event_id).collect();
     let (sights, records) =
@@ -68,19 +67,17 @@ async fn entries(
         records.iter().find(|r| r.header.event_id == text).map(|r| timestamp(r.recorded_at_us))
     };
     let day = day_of(Timestamp::now());
-    let mut grants = Vec::new();
+    let mut disclosed = Disclosed::default();
     let mut cases = Vec::with_capacity(rows.len());
-    let mut held = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(sight) = sights.get(&row.case) else { continue };
-        let access = Access::new(&asking.viewer, sight.circle(), day);
+        let access = sight.access(&asking.viewer, day);
         // The view may be a moment behind the log: who has left the circle since is not told of it again.
         if !access.in_circle() {
             continue;
         }
         let lead = row.lead.filter(|_| access.class_level(DataClass::Lead) == Level::Full);
-        grants.extend(access.grants());
-        held.push((row.case, sight.epoch));
+        disclosed.add(Some((row.case, sight.epoch)), [], [], access.grants());
         cases.push(pb::CaseloadEntry {
             case_id: row.case.to_string(),
             relations: row.relations.iter().map(|r| *r as i32).collect(),
@@ -89,11 +86,7 @@ async fn entries(
             last_item_at: row.last_event_id.and_then(recorded_at),
         });
     }
-    grants.sort_unstable();
-    grants.dedup();
-    let entry = asking.entry(held, Vec::new(), Vec::new(), grants);
-    let outcome = platform.reads().record(entry).await.map_err(errors::log)?;
-    Ok((outcome == ReadOutcome::Recorded).then_some(cases))
+    Ok((cases, disclosed))
 }
 
 /// What the caller's post owes, the earliest due first, those without a date last.
@@ -109,26 +102,28 @@ pub(crate) async fn duties(
     let place = page::place(keyring, &bound, &request.page_token)?;
     let after = place.map(|p| duty_place(&p).ok_or_else(bad_token)).transpose()?;
     wait::until_viewed(desk, &request.after_event_id).await?;
-    for _ in 0..STALE_TRIES_MAX {
+    on_record(&desk.platform, asking, || async {
         let rows = desk.views.duties(post, after, size + 1).await;
         let mut rows = rows.map_err(|e| errors::views(&e))?;
         let more = rows.len() > size;
         rows.truncate(size);
         let next =
             more.then(|| rows.last().map(|row| page::token(keyring, &bound, &place_of(row)))).flatten();
-        let mut cases: Vec<CaseId> = rows.iter().filter_map(|row| row.case).collect();
+        let mut cases: Vec<Uuid> = rows.iter().filter_map(|row| row.case.map(|case| case.0)).collect();
         cases.sort_unstable();
         cases.dedup();
-        let ids: Vec<Uuid> = cases.iter().map(|case| case.0).collect();
-        let epochs = desk.platform.reader().disclosure_epochs(&ids).await.map_err(errors::log)?;
-        let epochs = epochs.into_iter().map(|(id, epoch)| (CaseId(id), epoch)).collect();
-        let entry = asking.entry(epochs, Vec::new(), Vec::new(), Vec::new());
-        if desk.platform.reads().record(entry).await.map_err(errors::log)? == ReadOutcome::Recorded {
-            let duties = rows.iter().map(duty).collect();
-            return Ok(pb::ListDutiesResponse { duties, next_page_token: next.unwrap_or_default() });
+        let epochs = desk.platform.reader().disclosure_epochs(&cases).await.map_err(errors::log)?;
+        let mut disclosed = Disclosed::default();
+        for (id, epoch) in epochs {
+            disclosed.add(Some((CaseId(id), epoch)), [], [], []);
         }
-    }
-    Err(errors::changing())
+        if rows.iter().any(|row| row.case.is_none()) {
+            disclosed.add(None, [], [], []);
+        }
+        let duties = rows.iter().map(duty).collect();
+        Ok((pb::ListDutiesResponse { duties, next_page_token: next.unwrap_or_default() }, disclosed))
+    })
+    .await
 }
 
 fn duty(row: &DutyRow) -> pb::Duty {

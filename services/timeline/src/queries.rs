@@ -7,17 +7,16 @@ use prost::Message as _;
 use tasuki_contract::Event;
 use tasuki_contract::timeline::v1 as pb;
 use tasuki_domain::ids::{CaseId, PostId};
+use tasuki_kit::reading::{Disclosed, on_record};
 use tasuki_kit::{Platform, page};
-use tasuki_log::reads::ReadOutcome;
 use tasuki_log::{LogError, Record};
-use tasuki_privacy::Access;
 use tasuki_views::FeedRow;
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::asking::{Asking, day_of};
 use crate::card;
-use crate::desk::{Desk, STALE_TRIES_MAX};
+use crate::desk::Desk;
 use crate::errors;
 use crate::feed::Page;
 use crate::redact::Disclosure;
@@ -36,22 +35,21 @@ pub(crate) async fn card(
     let case = CaseId::parse("case_id", &request.case_id).map_err(|r| tasuki_kit::errors::refused(&r))?;
     wait::until_viewed(desk, &request.after_event_id).await?;
     let platform = &desk.platform;
-    for _ in 0..STALE_TRIES_MAX {
+    on_record(platform, asking, || async {
         let sight = Sight::load(platform, case).await?;
-        let access = Access::new(&asking.viewer, sight.circle(), day_of(Timestamp::now()));
+        let access = sight.access(&asking.viewer, day_of(Timestamp::now()));
         if !access.in_circle() {
             return Err(tasuki_kit::errors::not_found());
         }
         let events = events_with_facts(platform, case).await?;
         let lead = sight.circle().lead.map(|post| (post, telephone_of(platform, post)));
         let made = card::card(case, &access, lead, &events);
-        let entry = asking.entry(vec![(case, sight.epoch)], made.events, made.fact_keys, access.grants());
-        if platform.reads().record(entry).await.map_err(errors::log)? == ReadOutcome::Recorded {
-            let etag = etag(platform, &made.response);
-            return Ok(pb::GetCaseCardResponse { etag, ..made.response });
-        }
-    }
-    Err(errors::changing())
+        let mut disclosed = Disclosed::default();
+        disclosed.add(Some((case, sight.epoch)), made.events, made.fact_keys, access.grants());
+        let etag = etag(platform, &made.response);
+        Ok((pb::GetCaseCardResponse { etag, ..made.response }, disclosed))
+    })
+    .await
 }
 
 /// The events of a case that the caller's post may see, oldest first.
@@ -67,40 +65,31 @@ pub(crate) async fn timeline(
     let bound: [&[u8]; 3] = [post.0.as_bytes(), b"GetTimeline", case.0.as_bytes()];
     let after = page::place(keyring, &bound, &request.page_token)?.map(|place| number(&place)).transpose()?;
     wait::until_viewed(desk, &request.after_event_id).await?;
-    let made = visible(desk, asking, case, after.unwrap_or(0), size).await?;
-    if made.disclosures.is_empty() && after.is_none() && !made.in_circle {
-        return Err(tasuki_kit::errors::not_found());
-    }
-    let next = made.more.then(|| made.disclosures.last().map(|d| d.item.number)).flatten();
+    let (items, more) = visible(desk, asking, case, after, size).await?;
+    let next = more.then(|| items.last().map(|item| item.number)).flatten();
     Ok(pb::GetTimelineResponse {
-        items: made.disclosures.into_iter().map(|d| d.item).collect(),
+        items,
         next_page_token: next.map(|n| page::token(keyring, &bound, &n.to_be_bytes())).unwrap_or_default(),
     })
 }
 
-/// A page of what can be seen of a case.
-struct Visible {
-    disclosures: Vec<Disclosure>,
-    /// Something that can be seen follows; what is hidden does not count.
-    more: bool,
-    in_circle: bool,
-}
-
+/// A page of what can be seen of a case, on record, and whether something that can be seen follows; what is hidden
+/// does not count.
+///
+/// Errors: `NOT_FOUND` to who sees nothing of the case and does not stand in its circle.
 async fn visible(
     desk: &Desk,
     asking: &Asking,
     case: CaseId,
-    after: u64,
+    after: Option<u64>,
     size: usize,
-) -> Result<Visible, Status> {
+) -> Result<(Vec<pb::TimelineItem>, bool), Status> {
     let platform = &desk.platform;
-    for _ in 0..STALE_TRIES_MAX {
+    on_record(platform, asking, || async {
         let sight = Sight::load(platform, case).await?;
-        let epoch = sight.epoch;
-        let access = Access::new(&asking.viewer, sight.circle(), day_of(Timestamp::now()));
-        let (in_circle, grants) = (access.in_circle(), access.grants());
+        let access = sight.access(&asking.viewer, day_of(Timestamp::now()));
         let mut found: Vec<Disclosure> = Vec::new();
-        let mut at = after;
+        let mut at = after.unwrap_or(0);
         while found.len() <= size {
             let rows = desk.views.feed_of_case(asking.post(), case, at, size + 1).await;
             let rows = rows.map_err(|e| errors::views(&e))?;
@@ -111,19 +100,20 @@ async fn visible(
         }
         let more = found.len() > size;
         found.truncate(size);
-        if found.is_empty() && !in_circle {
-            return Ok(Visible { disclosures: found, more, in_circle });
+        if found.is_empty() && after.is_none() && !access.in_circle() {
+            return Err(tasuki_kit::errors::not_found());
         }
-        let events = found.iter().filter_map(|d| Uuid::try_parse(&d.item.event_id).ok()).collect();
-        let mut keys: Vec<String> = found.iter().flat_map(|d| d.fact_keys.iter().cloned()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let entry = asking.entry(vec![(case, epoch)], events, keys, grants);
-        if platform.reads().record(entry).await.map_err(errors::log)? == ReadOutcome::Recorded {
-            return Ok(Visible { disclosures: found, more, in_circle });
+        let mut disclosed = Disclosed::default();
+        if !found.is_empty() || access.in_circle() {
+            disclosed.add(Some((case, sight.epoch)), [], [], access.grants());
         }
-    }
-    Err(errors::changing())
+        for Disclosure { item, fact_keys } in &found {
+            let event = Uuid::try_parse(&item.event_id).ok();
+            disclosed.add(Some((case, sight.epoch)), event, fact_keys.iter().cloned(), []);
+        }
+        Ok(((found.into_iter().map(|d| d.item).collect(), more), disclosed))
+    })
+    .await
 }
 
 async fn chunk(

@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use crate::asking::Asking;
 use crate::desk::{Desk, TimelineOptions};
+use crate::seats::Seats;
 use crate::stream::{self, Subscription};
 use crate::{lists, queries};
 
@@ -30,7 +31,7 @@ pub struct Timeline {
 impl Timeline {
     /// Reads `views` and the log of `platform`.
     pub fn new(platform: Platform, views: Views, options: TimelineOptions) -> Self {
-        Self { desk: Desk { platform, views, options } }
+        Self { desk: Desk { platform, views, options, seats: Seats::default() } }
     }
 
     /// The service, to be added to a server.
@@ -85,9 +86,10 @@ impl TimelineService for Timeline {
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let asking = self.asking(request.metadata(), "TimelineService/Subscribe").await?;
+        let seat = self.desk.seats.take(asking.post())?;
         let cursor = stream::start(&self.desk, &asking, &request.get_ref().cursor).await?;
         let (out, items) = mpsc::channel(UNSENT_MAX);
-        let subscription = Subscription { desk: self.desk.clone(), asking, cursor, out };
+        let subscription = Subscription { desk: self.desk.clone(), asking, cursor, out, _seat: seat };
         // A root of its own: the stream outlives the call's span, and each delivery belongs to the trace of its event.
         tokio::spawn(subscription.run().instrument(tracing::Span::none()));
         Ok(Response::new(Box::pin(ReceiverStream::new(items))))

@@ -1,22 +1,19 @@
 //! One case as it is disclosed at this moment: its circle, and the epoch under which the circle was looked at.
 //!
-//! The epoch is read before the circle. A disclosure that changes in between, or later, has another epoch when the
-//! read is put on record, and the answer is made anew: nothing evaluated before it is served after it.
+//! Both are of the same instant. A disclosure that changes later has another epoch when the read is put on record, and
+//! the answer is made anew: nothing evaluated before it is served after it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::circle::Circle;
 use tasuki_domain::ids::CaseId;
 use tasuki_kit::Platform;
+use tasuki_privacy::{Access, Viewer};
 use tonic::Status;
 
 use crate::errors;
-
-/// Cases that are loaded at the same time for one caller, so that one page does not take the whole pool.
-const LOADS_MAX: usize = 8;
 
 /// A case, ready for the policy.
 #[derive(Clone, Debug)]
@@ -29,14 +26,19 @@ pub(crate) struct Sight {
 impl Sight {
     /// Loads one case. An unknown case has an empty circle.
     pub(crate) async fn load(platform: &Platform, case: CaseId) -> Result<Self, Status> {
-        let epochs = platform.reader().disclosure_epochs(&[case.0]).await.map_err(errors::log)?;
-        let epoch = epochs.first().map_or(0, |(_, epoch)| *epoch);
-        let state = platform.case(case).await.map_err(errors::log)?.state;
+        let loaded = platform.cases_with_epochs(&[case]).await.map_err(errors::log)?;
+        let (epoch, state) =
+            loaded.into_iter().next().map(|(_, epoch, state)| (epoch, state)).unwrap_or_default();
         Ok(Self { case, epoch, state })
     }
 
     pub(crate) fn circle(&self) -> &Circle {
         &self.state.circle
+    }
+
+    /// What the viewer may read of the case on a day, counted from 1970-01-01.
+    pub(crate) fn access<'a>(&'a self, viewer: &'a Viewer, day: i32) -> Access<'a> {
+        Access::of_case(viewer, &self.state, day)
     }
 }
 
@@ -45,17 +47,12 @@ pub(crate) async fn load_all(
     platform: &Platform,
     cases: impl IntoIterator<Item = CaseId>,
 ) -> Result<HashMap<CaseId, Sight>, Status> {
-    let mut ids: Vec<_> = cases.into_iter().map(|case| case.0).collect();
+    let mut ids: Vec<CaseId> = cases.into_iter().collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let epochs = platform.reader().disclosure_epochs(&ids).await.map_err(errors::log)?;
-    let load = |(id, epoch)| async move {
-        let case = CaseId(id);
-        let state = platform.case(case).await.map_err(errors::log)?.state;
-        Ok::<_, Status>((case, Sight { case, epoch, state }))
-    };
-    stream::iter(epochs).map(load).buffer_unordered(LOADS_MAX).try_collect().await
+    let loaded = platform.cases_with_epochs(&ids).await.map_err(errors::log)?;
+    Ok(loaded.into_iter().map(|(case, epoch, state)| (case, Sight { case, epoch, state })).collect())
 }

@@ -1,8 +1,8 @@
 //! The feed of a post from a cursor on: by page for clients that poll, one by one for those that subscribe.
 //!
-//! A stream gives history first and then lives on: woken by a signal, looking by itself beneath. It holds at most one
-//! unsent item. The read of an item goes on record only once there is room to send it, so what a slow reader has not
-//! taken was not served. The stream ends with the token, with the post, or with the process.
+//! A stream gives history first and then lives on: woken when its post has news, looking by itself beneath. It holds
+//! at most one unsent item. The read of an item goes on record only once there is room to send it, so what a slow
+//! reader has not taken was not served. The stream ends with the token, with the post, or with the process.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tasuki_contract::timeline::v1::{
 };
 use tasuki_domain::refusal::Violation;
 use tasuki_kit::errors::invalid_field;
-use tasuki_kit::page;
+use tasuki_kit::{Listener, page};
 use tasuki_telemetry::{child_of, metrics};
 use tasuki_views::FeedRow;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::Instrument as _;
@@ -25,13 +25,12 @@ use crate::cursor::Cursor;
 use crate::desk::Desk;
 use crate::errors;
 use crate::feed::Page;
+use crate::seats::Seat;
 
 /// Rows that are prepared together for one stream.
 const PAGE_ROWS: usize = 64;
 /// Longest wait of a client that polls, seconds.
 const WAIT_MAX_S: i32 = 25;
-/// A stream that found nothing leaves the views alone for so long: one look serves the events of a whole flush.
-const LOOK_GAP: Duration = Duration::from_millis(3);
 /// How long a heartbeat waits for the views to reach the log, before it says that they are behind.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long a stream that has ended waits for its client to take the reason.
@@ -51,7 +50,7 @@ pub(crate) async fn start(desk: &Desk, asking: &Asking, text: &str) -> Result<Cu
             Some(Cursor::read(desk.platform.keyring(), post, text).map_err(|_| errors::cursor_invalid())?)
         }
     };
-    let epoch = desk.views.position().await.map_err(|e| errors::views(&e))?.epoch;
+    let epoch = desk.views.position().await.map_err(|e| errors::views(&e))?.feed_epoch;
     match given {
         Some(cursor) if cursor.epoch != epoch => Err(errors::cursor_reset()),
         Some(cursor) => Ok(cursor),
@@ -69,6 +68,7 @@ pub(crate) async fn read_feed(
     if !(0..=WAIT_MAX_S).contains(&request.wait_s) {
         return Err(invalid_field("wait_s", Violation::OUT_OF_RANGE));
     }
+    let _seat = desk.seats.take(asking.post())?;
     let cursor = start(desk, asking, &request.cursor).await?;
     let rows = rows_within(desk, asking, cursor, size, request.wait_s).await?;
     let keyring = desk.platform.keyring();
@@ -91,9 +91,9 @@ async fn rows_within(
     wait_s: i32,
 ) -> Result<Vec<FeedRow>, Status> {
     let end = Instant::now() + Duration::from_secs(u64::from(wait_s.unsigned_abs()));
-    let mut viewed = desk.options.viewed.clone();
+    let mut listener = desk.options.signals.listen(cursor.post);
     loop {
-        viewed.mark_unchanged();
+        listener.mark();
         let rows = desk.views.feed_after(cursor.post, cursor.number, size).await;
         let rows = rows.map_err(|e| errors::views(&e))?;
         still_holds(desk, asking)?;
@@ -103,7 +103,8 @@ async fn rows_within(
         }
         tokio::select! {
             () = desk.options.drain.cancelled() => {}
-            () = Desk::moved(&mut viewed, left.min(desk.options.poll)) => {}
+            () = listener.news(cursor.epoch, cursor.number, None) => {}
+            () = tokio::time::sleep(left.min(desk.options.poll)) => {}
         }
     }
 }
@@ -114,6 +115,8 @@ pub(crate) struct Subscription {
     pub asking: Asking,
     pub cursor: Cursor,
     pub out: Sender,
+    /// Held for as long as it is open.
+    pub _seat: Seat,
 }
 
 /// Why a subscription ends.
@@ -142,22 +145,25 @@ impl Subscription {
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
-        let mut viewed = self.desk.options.viewed.clone();
+        let mut listener = self.desk.options.signals.listen(self.cursor.post);
         let every = self.desk.options.heartbeat;
         let mut heartbeat_at = Instant::now() + every;
         // Everything up to here is in the log; once it is sent, the client is told that it is caught up.
         let mut to_reach = Some(self.head().await?);
         loop {
-            viewed.mark_unchanged();
+            listener.mark();
             let heartbeat_due = Instant::now() >= heartbeat_at;
             // The position first: what the views held then is in the rows that are read after it.
             let reached =
                 if to_reach.is_some() || heartbeat_due { Some(self.reached().await?) } else { None };
             let rows = self.desk.views.feed_after(self.cursor.post, self.cursor.number, PAGE_ROWS).await;
             let rows = rows.map_err(|e| errors::views(&e))?;
-            if !rows.is_empty() {
+            let (news, more) = (!rows.is_empty(), rows.len() == PAGE_ROWS);
+            if news {
                 self.send_page(rows).await?;
                 heartbeat_at = Instant::now() + every;
+            }
+            if more {
                 continue;
             }
             let all_sent = to_reach.zip(reached).is_some_and(|(end, reached)| reached >= end);
@@ -168,18 +174,18 @@ impl Subscription {
                     heartbeat_at = Instant::now() + every;
                 }
                 // The views are behind: alive, but something is still to come.
-                Some(_) if heartbeat_due => {
+                Some(_) if heartbeat_due && !news => {
                     self.send_heartbeat(false).await?;
                     heartbeat_at = Instant::now() + every;
                 }
-                None if heartbeat_due => {
+                None if heartbeat_due && !news => {
                     to_reach = Some(self.head().await?);
                     heartbeat_at = Instant::now() + GRACE.min(every);
                     continue;
                 }
                 _ => {}
             }
-            self.rest(&mut viewed, heartbeat_at).await?;
+            self.rest(&mut listener, to_reach, heartbeat_at).await?;
         }
     }
 
@@ -190,18 +196,23 @@ impl Subscription {
     /// How far the views reach, after making sure that their numbers still mean what the cursor says.
     async fn reached(&self) -> Result<u64, Status> {
         let view = self.desk.views.position().await.map_err(|e| errors::views(&e))?;
-        if view.epoch == self.cursor.epoch { Ok(view.position) } else { Err(errors::cursor_reset()) }
+        if view.feed_epoch == self.cursor.epoch { Ok(view.position) } else { Err(errors::cursor_reset()) }
     }
 
-    /// Waits for news, the next look, the next heartbeat, or the end.
-    async fn rest(&self, viewed: &mut watch::Receiver<u64>, heartbeat_at: Instant) -> Result<(), End> {
+    /// Waits for news, for the views to reach `to_reach`, the next look, the next heartbeat, or the end.
+    async fn rest(
+        &self,
+        listener: &mut Listener,
+        to_reach: Option<u64>,
+        heartbeat_at: Instant,
+    ) -> Result<(), End> {
         let options = &self.desk.options;
         let at_most = options.poll.min(heartbeat_at.saturating_duration_since(Instant::now()));
-        let news = async {
-            tokio::time::sleep(LOOK_GAP).await;
-            Desk::moved(viewed, at_most).await;
-        };
-        self.unless_it_ends(news).await
+        let news = listener.news(self.cursor.epoch, self.cursor.number, to_reach);
+        self.unless_it_ends(async {
+            let _ = tokio::time::timeout(at_most, news).await;
+        })
+        .await
     }
 
     /// Sends rows one by one, each put on record when there is room for it.

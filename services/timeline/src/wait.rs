@@ -28,10 +28,10 @@ pub(crate) async fn until_viewed(desk: &Desk, after_event_id: &str) -> Result<()
     let Some(position) = desk.platform.reader().position_of(event).await.map_err(errors::log)? else {
         return Ok(());
     };
-    let mut viewed = desk.options.viewed.clone();
+    let mut reach = desk.options.signals.reach();
     let end = Instant::now() + WAIT_MAX;
     loop {
-        viewed.mark_unchanged();
+        reach.mark();
         let reached = desk.views.position().await.map_err(|e| errors::views(&e))?;
         if reached.position >= position {
             return Ok(());
@@ -41,7 +41,8 @@ pub(crate) async fn until_viewed(desk: &Desk, after_event_id: &str) -> Result<()
         }
         tokio::select! {
             () = desk.options.drain.cancelled() => return Err(errors::draining()),
-            () = Desk::moved(&mut viewed, LOOK_EVERY) => {}
+            () = reach.reaches(position) => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }

@@ -11,7 +11,9 @@ use tasuki_contract::directory::v1::RetirePostRequest;
 use tasuki_contract::directory::v1::directory_service_client::DirectoryServiceClient;
 use tasuki_contract::handoff::v1::handoff_service_client::HandoffServiceClient;
 use tasuki_contract::handoff::v1::{HandoffKind, ProposeHandoffRequest};
-use tasuki_contract::intake::v1::{AcceptReferralRequest, GetReferralRequest, SubmitReferralResponse};
+use tasuki_contract::intake::v1::{
+    AcceptReferralRequest, GetReferralRequest, ListReferralsRequest, SubmitReferralResponse,
+};
 use tasuki_contract::timeline::v1::{GetCaseCardRequest, GetTimelineRequest, ListCaseloadRequest};
 use tasuki_domain::ids::PostId;
 use tasuki_tests::{Caller, World, referral};
@@ -194,6 +196,15 @@ async fn who_may_not_come_in_is_told_why_and_learns_nothing_else() {
     let list = ListCaseloadRequest::default();
     let seen = Seen::refused(operator.timeline().list_caseload(operator.request(list)).await);
     book.note("a view without a post", &seen, Code::PermissionDenied, "POST_REQUIRED");
+    let list = ListReferralsRequest::default();
+    let alike = Seen::refused(operator.referrals().list_referrals(operator.request(list)).await);
+    assert_eq!(alike.whole, seen.whole, "every list says so in the same words");
+    let get = GetReferralRequest {
+        referral_id: scene.waiting.referral_id.clone(),
+        ..GetReferralRequest::default()
+    };
+    let alike = Seen::refused(operator.referrals().get_referral(operator.request(get)).await);
+    assert_eq!(alike.whole, seen.whole, "and so does every single read");
     assert_eq!(log_head(world).await, before, "something was appended");
 }
 

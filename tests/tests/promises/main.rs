@@ -5,6 +5,7 @@ mod p10_withheld;
 mod p1_durable;
 mod p2_nobody_dropped;
 mod p4_alike;
+mod p4_asked_before;
 mod p4_need_to_know;
 mod p6_replay;
 mod p7_reads;

@@ -19,6 +19,7 @@ pub(crate) mod walk_tests;
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use tasuki_contract::Event;
 use tasuki_contract::common::v1::CommandContext;
 use tasuki_contract::event::v1::{DutyKind, ItemKind, Relation};
@@ -78,6 +79,10 @@ impl Stage {
 pub struct ReferralState {
     /// The case that it belongs to.
     pub case: CaseId,
+    /// The event that holds what was sent.
+    pub submission: Uuid,
+    /// When that was recorded.
+    pub submitted_at: Timestamp,
     /// The post that refers.
     pub sender: PostId,
     /// The post that is asked, or that was asked last.
@@ -100,6 +105,13 @@ impl ReferralState {
     /// One that declined keeps its own answer and learns nothing of how the referral goes on.
     pub fn asked(&self) -> Option<PostId> {
         (!self.decliners.contains(&self.receiver)).then_some(self.receiver)
+    }
+
+    /// Whether the post has what was sent before it: the sender, and whoever is asked or took it up.
+    ///
+    /// One that declined, or before which it was taken back, has it before it no more.
+    pub fn is_before(&self, post: PostId) -> bool {
+        post == self.sender || (self.asked() == Some(post) && self.stage != Stage::Closed)
     }
 
     /// The posts whose own part it is now.
@@ -223,6 +235,8 @@ pub fn evolve(state: &mut CaseState, recorded: &Recorded) {
             let receiver = PostId::trusted(&e.to_post_id);
             let referral = ReferralState {
                 case: CaseId::trusted(&e.case_id),
+                submission: Uuid::try_parse(&recorded.header.event_id).unwrap_or_default(),
+                submitted_at: recorded.recorded_at,
                 sender: PostId::trusted(&e.from_post_id),
                 receiver,
                 stage: Stage::Submitted,

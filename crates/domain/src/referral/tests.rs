@@ -554,6 +554,24 @@ fn a_post_that_declined_cannot_tell_how_the_referral_goes_on() {
 }
 
 #[test]
+fn a_referral_remembers_which_event_holds_what_was_sent_wherever_it_goes() {
+    let (mut world, sent) = asked(NURSERY);
+    let sent_as = |world: &World| {
+        let mut events = world.stream(crate::decision::Kind::Case, sent.case.0);
+        let found = events.find(|r| matches!(r.event, Event::ReferralSubmitted(_))).unwrap();
+        (Uuid::try_parse(&found.header.event_id).unwrap(), found.recorded_at)
+    };
+    let remembered = |world: &World| {
+        let referral = referral(world, sent);
+        (referral.submission, referral.submitted_at)
+    };
+    assert_eq!(remembered(&world), sent_as(&world));
+    decline(&mut world, NURSERY, sent, no_nurse).unwrap();
+    reroute(&mut world, HOSPITAL, sent, |r| r.to_post_id = OTHER_NURSERY.into()).unwrap();
+    assert_eq!(remembered(&world), sent_as(&world));
+}
+
+#[test]
 fn a_decline_ends_no_other_part_that_the_post_has() {
     let (mut world, sent) = asked(NURSE);
     let mut request = seven_items(NURSE);

@@ -61,6 +61,52 @@ async fn a_read_is_on_record_when_it_is_told_so() {
 }
 
 #[tokio::test]
+async fn reads_that_come_together_are_recorded_each_with_its_own_lists() {
+    let log = Log::fresh().await;
+    let reads = ReadRecords::start(log.database.clone());
+    let odd = ["", "{}", "a,b", "\"q\"", "back\\slash", "NULL", "日本", " "];
+    let ids = |count: usize| (0..count).map(|_| Uuid::now_v7()).collect::<Vec<_>>();
+    let (changed, unchanged) = (Uuid::now_v7(), Uuid::now_v7());
+    log.writer.append(disclosing(changed)).await.unwrap();
+    let entries: Vec<ReadEntry> = (0..300_usize)
+        .map(|n| {
+            let mut cases: Vec<(Uuid, u64)> = ids(n % 4).into_iter().map(|case| (case, 0)).collect();
+            cases.extend((n % 5 == 0).then_some((unchanged, 0)));
+            cases.extend((n % 7 == 0).then_some((changed, u64::from(n % 2 == 0))));
+            ReadEntry {
+                cases,
+                events: ids(n % 3),
+                fact_keys: odd.iter().cycle().skip(n).take(n % 6).map(|key| (*key).to_owned()).collect(),
+                grants: ids(n * 7 % 3),
+                policy_version: n as i32,
+                purpose: odd[n % odd.len()].to_owned(),
+                ..read_of(unchanged, 0)
+            }
+        })
+        .collect();
+    let outcomes = join_all(entries.iter().map(|entry| reads.record(entry.clone()))).await;
+    let client = log.database.connect().await.unwrap();
+    for (entry, outcome) in entries.iter().zip(outcomes) {
+        let sql = "SELECT agency_id, purpose, method, case_ids, event_ids, fact_keys, grant_ids, policy_version \
+                   FROM log.reads WHERE post_id = $1";
+        let rows = client.query(sql, &[&entry.post]).await.unwrap();
+        if entry.cases.contains(&(changed, 0)) {
+            assert_eq!((outcome.unwrap(), rows.len()), (ReadOutcome::Stale, 0));
+            continue;
+        }
+        assert_eq!((outcome.unwrap(), rows.len()), (ReadOutcome::Recorded, 1));
+        let row = &rows[0];
+        let cases: Vec<Uuid> = entry.cases.iter().map(|case| case.0).collect();
+        assert_eq!((row.get::<_, Uuid>(0), row.get::<_, &str>(1)), (entry.agency, entry.purpose.as_str()));
+        assert_eq!((row.get::<_, &str>(2), row.get::<_, Vec<Uuid>>(3)), (entry.method, cases));
+        assert_eq!(row.get::<_, Vec<Uuid>>(4), entry.events);
+        assert_eq!(row.get::<_, Vec<String>>(5), entry.fact_keys);
+        assert_eq!(row.get::<_, Vec<Uuid>>(6), entry.grants);
+        assert_eq!(row.get::<_, i32>(7), entry.policy_version);
+    }
+}
+
+#[tokio::test]
 async fn a_read_evaluated_before_a_change_of_disclosure_is_stale_and_leaves_no_record() {
     let log = Log::fresh().await;
     let reads = ReadRecords::start(log.database.clone());
@@ -78,6 +124,21 @@ async fn a_read_evaluated_before_a_change_of_disclosure_is_stale_and_leaves_no_r
     assert_eq!(stale.unwrap(), ReadOutcome::Stale);
     assert_eq!((good.unwrap(), unrelated.unwrap()), (ReadOutcome::Recorded, ReadOutcome::Recorded));
     assert_eq!((recorded(&log, case).await, recorded(&log, other).await), (2, 1));
+}
+
+#[tokio::test]
+async fn the_records_of_one_answer_are_committed_together_or_not_at_all() {
+    let log = Log::fresh().await;
+    let reads = ReadRecords::start(log.database.clone());
+    let (case, other) = (Uuid::now_v7(), Uuid::now_v7());
+    log.writer.append(disclosing(case)).await.unwrap();
+    let evaluated = epoch(&log, case).await;
+    let answer = |epoch| vec![read_of(other, 0), read_of(case, epoch)];
+    assert_eq!(reads.record_all(answer(evaluated - 1)).await.unwrap(), ReadOutcome::Stale);
+    assert_eq!((recorded(&log, case).await, recorded(&log, other).await), (0, 0));
+    assert_eq!(reads.record_all(answer(evaluated)).await.unwrap(), ReadOutcome::Recorded);
+    assert_eq!((recorded(&log, case).await, recorded(&log, other).await), (1, 1));
+    assert_eq!(reads.record_all(Vec::new()).await.unwrap(), ReadOutcome::Recorded);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

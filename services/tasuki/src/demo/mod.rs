@@ -28,7 +28,7 @@ use tasuki_domain::codes::Lang;
 use tasuki_log::{Database, Reader};
 
 use crate::Error;
-use crate::up::{Embedded, StateArgs, interrupted};
+use crate::up::{self, Embedded, StateArgs, interrupted};
 
 use play::Player;
 use story::Story;
@@ -92,7 +92,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Error> {
     note(lang, "PostgreSQL と nats-server を起動しています", "starting PostgreSQL and nats-server");
     place::fresh(&args.state_dir).await?;
     let state = StateArgs { state_dir: args.state_dir.clone(), region: None };
-    let embedded = Embedded::start(&state, ([127, 0, 0, 1], 0).into()).await?;
+    let embedded = Embedded::start(&state, ([127, 0, 0, 1], 0).into(), up::POOL).await?;
     let result = tokio::select! {
         result = perform(&embedded, &state, &story, lang) => result,
         () = interrupted() => Err("interrupted".into()),

@@ -5,4 +5,5 @@ mod disclosure;
 mod ends;
 mod feeds;
 mod queries;
+mod signals;
 mod world;

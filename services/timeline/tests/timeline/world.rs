@@ -17,12 +17,12 @@ use tasuki_contract::timeline::v1 as pb;
 use tasuki_contract::timeline::v1::subscribe_response::Message;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineService as _;
 use tasuki_contract::{DataClass, Event};
-use tasuki_kit::{Platform, PlatformOptions};
+use tasuki_kit::{Platform, PlatformOptions, ViewSignals};
 use tasuki_log::{Append, Database, Keyring, NewEvent, WriterOptions};
 use tasuki_standalone::Postgres;
 use tasuki_timeline::{Timeline, TimelineOptions};
-use tasuki_views::{Projection, Views};
-use tokio::sync::{Mutex, watch};
+use tasuki_views::{Applied, Projection, Views};
+use tokio::sync::Mutex;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
@@ -64,13 +64,23 @@ pub struct World {
     pub drain: CancellationToken,
     issuer: DevIssuer,
     projection: Mutex<Projection>,
-    viewed: watch::Sender<u64>,
+    pub signals: ViewSignals,
+    log: Database,
     database: String,
     postgres: Arc<Postgres>,
 }
 
 impl World {
     pub async fn start() -> Self {
+        Self::with_times(Duration::from_millis(300), Duration::from_millis(100)).await
+    }
+
+    /// A world whose streams do nothing by themselves within a test's time.
+    pub async fn by_signals_alone() -> Self {
+        Self::with_times(PATIENCE * 10, PATIENCE * 10).await
+    }
+
+    async fn with_times(heartbeat: Duration, poll: Duration) -> Self {
         let postgres = Postgres::shared().await.unwrap();
         let database = format!("timeline_{}", Uuid::now_v7().simple());
         let url = postgres.create_database(&database).await.unwrap();
@@ -80,20 +90,18 @@ impl World {
         let issuer = DevIssuer::generate().unwrap();
         let verifier = Arc::new(Verifier::new(vec![issuer.trust(AUDIENCE).unwrap()]).unwrap());
         let keyring = Keyring::generate().unwrap();
-        let options = PlatformOptions { database: log, keyring, verifier, writer: WriterOptions::default() };
+        let options =
+            PlatformOptions { database: log.clone(), keyring, verifier, writer: WriterOptions::default() };
         let platform = Platform::start(options).await.unwrap();
         let views = Views::new(&url, 8).unwrap();
-        let (viewed, hint) = watch::channel(0);
+        let signals = ViewSignals::default();
         let drain = CancellationToken::new();
-        let times = TimelineOptions {
-            heartbeat: Duration::from_millis(300),
-            poll: Duration::from_millis(100),
-            ..TimelineOptions::new(hint, drain.clone())
-        };
+        let times =
+            TimelineOptions { heartbeat, poll, ..TimelineOptions::new(signals.clone(), drain.clone()) };
         let timeline = Timeline::new(platform.clone(), views, times);
         tokio::spawn(platform.clone().follow_directory(Duration::from_millis(100), drain.clone()));
         let projection = Mutex::new(Projection::lead(&url).await.unwrap());
-        let world = Self { platform, timeline, drain, issuer, projection, viewed, database, postgres };
+        let world = Self { platform, timeline, drain, issuer, projection, signals, log, database, postgres };
         world.register().await;
         world
     }
@@ -228,18 +236,26 @@ impl World {
         .await
     }
 
-    /// Brings the views up to the log.
+    /// Brings the views up to the log, and tells those who have news.
     pub async fn project(&self) {
+        for batch in self.project_in_silence().await {
+            let grown = batch.news.iter().map(|news| (news.post, news.number));
+            self.signals.tell(batch.position, batch.feed_epoch, grown);
+        }
+    }
+
+    /// The same without a word to anybody: every signal is lost. Returns what would have been told.
+    pub async fn project_in_silence(&self) -> Vec<Applied> {
         let mut projection = self.projection.lock().await;
+        let mut batches = Vec::new();
         loop {
             let records = self.platform.reader().after(projection.position(), 500).await.unwrap();
             if records.is_empty() {
-                break;
+                return batches;
             }
             let envelopes: Vec<_> = records.iter().map(tasuki_log::Record::envelope).collect();
-            projection.apply(&envelopes).await.unwrap();
+            batches.push(projection.apply(&envelopes).await.unwrap());
         }
-        self.viewed.send_replace(projection.position());
     }
 
     /// A call of a post, with a token that holds for `lifetime_s`.
@@ -286,6 +302,13 @@ impl World {
     pub async fn subscribe(&self, post: Post, cursor: &str) -> Result<Stream, Status> {
         let message = pb::SubscribeRequest { cursor: cursor.into() };
         self.timeline.subscribe(self.request(post, message)).await.map(tonic::Response::into_inner)
+    }
+
+    /// Holds what a statement takes, until dropped.
+    pub async fn hold(&self, statement: &str) -> impl Sized {
+        let client = self.log.connect().await.unwrap();
+        client.batch_execute(&format!("BEGIN; {statement}")).await.unwrap();
+        client
     }
 
     /// One value of the database.
