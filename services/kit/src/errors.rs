@@ -186,6 +186,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_another_try_cannot_mend_invites_none() {
+        let cases = [
+            (LogError::OtherSubject, Code::Unimplemented, "OTHER_SUBJECT_UNSUPPORTED"),
+            (LogError::Malformed { field: "events" }, Code::Internal, "EVENT_MALFORMED"),
+            (LogError::Keys("no randomness".into()), Code::Internal, "KEYS_UNUSABLE"),
+            (LogError::OtherKeyring { key: "master" }, Code::Internal, "KEYS_UNUSABLE"),
+        ];
+        for (error, code, reason) in cases {
+            let status = append_failed(&AppendError::Fault(error));
+            let details = status.get_error_details();
+            assert_eq!((status.code(), details.error_info().unwrap().reason.as_str()), (code, reason));
+            assert!(details.retry_info().is_none(), "{reason}");
+            assert!(details.localized_message().is_some(), "{reason}");
+        }
+        let status = append_failed(&AppendError::Fault(LogError::Unavailable));
+        assert!(status.code() == Code::Unavailable && status.get_error_details().retry_info().is_some());
+    }
+
+    #[test]
     fn however_many_fields_are_malformed_their_description_fits_into_the_headers() {
         let see = "decline_reason in crates/domain/data/codes.json";
         let one = |i: usize| Violation {
@@ -209,24 +228,5 @@ mod tests {
         let state = details.error_info().and_then(|info| info.metadata.get("state"));
         assert_eq!(state.map(String::as_str), Some("needs_routing"));
         assert!(details.localized_message().is_some_and(|text| text.message.contains("次の依頼先")));
-    }
-
-    #[test]
-    fn what_another_try_cannot_mend_invites_none() {
-        let cases = [
-            (LogError::OtherSubject, Code::Unimplemented, "OTHER_SUBJECT_UNSUPPORTED"),
-            (LogError::Malformed { field: "events" }, Code::Internal, "EVENT_MALFORMED"),
-            (LogError::Keys("no randomness".into()), Code::Internal, "KEYS_UNUSABLE"),
-            (LogError::OtherKeyring { key: "master" }, Code::Internal, "KEYS_UNUSABLE"),
-        ];
-        for (error, code, reason) in cases {
-            let status = append_failed(&AppendError::Fault(error));
-            let details = status.get_error_details();
-            assert_eq!((status.code(), details.error_info().unwrap().reason.as_str()), (code, reason));
-            assert!(details.retry_info().is_none(), "{reason}");
-            assert!(details.localized_message().is_some(), "{reason}");
-        }
-        let status = append_failed(&AppendError::Fault(LogError::Unavailable));
-        assert!(status.code() == Code::Unavailable && status.get_error_details().retry_info().is_some());
     }
 }
