@@ -31,6 +31,7 @@ fn place(item: &TimelineItem) -> TimelineItem {
         event: None,
         level: 0,
         withheld_classes: Vec::new(),
+        withheld_keys: Vec::new(),
         // Who was asked, and is asked no more, learns of the event no longer; the number stays.
         ..if item.event_id.is_empty() {
             TimelineItem { number: item.number, ..Default::default() }
