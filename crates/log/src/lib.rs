@@ -9,6 +9,7 @@
 
 pub mod append;
 mod batch;
+mod beside;
 mod chain;
 mod db;
 mod error;

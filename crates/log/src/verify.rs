@@ -1,16 +1,16 @@
-//! Walking the whole chain: every row's hash, every signed head, every stream's versions.
+//! Walking the whole chain: every row's hash, every signed head, every stream's versions, and what the tables beside the
+//! events say of them (`beside`).
 //!
 //! It finds the first bad row and says what is wrong with it. It trusts nothing in the database but compares it with
 //! itself and with the public key; a rewrite of the whole suffix by someone who also holds the signing key is found
 //! only from outside, from a post's own chain.
-
-use std::collections::HashMap;
 
 use prost::Message as _;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use tasuki_contract::event::v1::Header;
 use uuid::Uuid;
 
+use crate::beside::Beside;
 use crate::chain::{GENESIS, head_message, row_hash};
 use crate::db::Database;
 use crate::error::LogError;
@@ -34,6 +34,8 @@ pub enum Defect {
     Truncated,
     /// The last rows have no signed head.
     Unsigned,
+    /// A table beside the events, named here, says otherwise than the row or has lost what belongs to it.
+    Beside(&'static str),
 }
 
 /// What the walk found.
@@ -71,7 +73,7 @@ pub async fn verify(
         recorded_at_us: 0,
         position: 0,
         signed: 0,
-        streams: HashMap::new(),
+        beside: Beside::default(),
     };
     let mut report = Report { rows: 0, heads: 0, first_bad: None };
     let mut cursor = i64::MIN;
@@ -102,6 +104,8 @@ pub async fn verify(
         report.first_bad = Some((rows_end as u64 + 1, Defect::Truncated));
     } else if walk.signed != walk.position {
         report.first_bad = Some((walk.signed + 1, Defect::Unsigned));
+    } else {
+        report.first_bad = walk.beside.first_bad(&client).await?;
     }
     Ok(report)
 }
@@ -112,7 +116,7 @@ struct Walk {
     recorded_at_us: i64,
     position: u64,
     signed: u64,
-    streams: HashMap<Uuid, u64>,
+    beside: Beside,
 }
 
 impl Walk {
@@ -145,7 +149,7 @@ impl Walk {
         if !agrees {
             return Some((next, Defect::Header));
         }
-        let before = self.streams.insert(stream, decoded.version).unwrap_or(0);
+        let before = self.beside.note(next, stream, &decoded);
         if decoded.version != before + 1 {
             return Some((next, Defect::Version));
         }

@@ -11,7 +11,7 @@ use prost::Message as _;
 use tasuki_bus::{Bus, Delivery, InMessage, LogConsumer, LogPoint, LogStream, LogStreamSettings, StartFrom};
 use tasuki_contract::event::v1::{Envelope, Page};
 use tasuki_log::Reader;
-use tasuki_views::{Applied, Projection};
+use tasuki_views::{Applied, Projection, ViewError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -196,6 +196,9 @@ impl Follower {
         self.report_at = Instant::now() + REPORT_EVERY;
         let position = self.projection.position();
         let (head, _) = self.reader.head().await?;
+        if head < position {
+            return Err(ViewError::AheadOfLog { views: position, log: head }.into());
+        }
         let oldest =
             if head > position { self.reader.envelopes_after(position, 1).await? } else { Vec::new() };
         let recorded = oldest.first().and_then(|oldest| SystemTime::try_from(oldest.recorded_at?).ok());

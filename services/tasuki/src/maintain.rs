@@ -78,10 +78,20 @@ pub async fn verify(args: DatabaseArgs) -> Result<(), Error> {
         }
     })
     .await?;
-    match report.first_bad {
+    // Views that have seen more than there is: whoever cut the end off could not make them forget.
+    let viewed =
+        tasuki_views::Views::new(&args.url()?, 1)?.position().await.map_or(0, |views| views.position);
+    let (head, _) = tasuki_log::Reader::new(database).head().await?;
+    let cut = (viewed > head).then_some((head + 1, Defect::Truncated));
+    match report.first_bad.or(cut) {
         None => {
             writeln!(out, "verify ok: rows={} heads={}", report.rows, report.heads)?;
             Ok(())
+        }
+        Some((position, Defect::Beside(table))) => {
+            let en = format!("{table} does not hold what the events say");
+            let ja = format!("{table} の内容が出来事と一致しません");
+            Err(format!("verify: position {position}: {en} / {ja}").into())
         }
         Some((position, defect)) => {
             let (en, ja) = words(defect);
@@ -99,6 +109,7 @@ fn words(defect: Defect) -> (&'static str, &'static str) {
         Defect::Version => ("the stream's version is not the next", "ストリームの版が連続していません"),
         Defect::Head => ("the signed head does not agree", "署名付きの先頭が一致しません"),
         Defect::Truncated => ("the end of the log was cut off", "末尾が切り取られています"),
+        Defect::Beside(_) => ("a table beside the log does not agree", "付随する表が一致しません"),
         Defect::Unsigned => ("the last rows have no signed head", "末尾の行に署名がありません"),
     }
 }

@@ -238,3 +238,28 @@ async fn a_log_that_grows_during_the_walk_is_found_whole() {
     };
     within("writer and walks", async { tokio::join!(writing, walking) }).await;
 }
+
+#[tokio::test]
+async fn p9_edits_of_the_tables_beside_the_events_are_located_too() {
+    let of = |table: &str, row: u64| match table {
+        "log.streams" => format!("stream_id = (SELECT stream_id FROM log.events WHERE position = {row})"),
+        "keys.data_keys" => format!("scope = (SELECT stream_id FROM log.events WHERE position = {row})"),
+        _ => format!("item_id = (SELECT stream_id FROM log.events WHERE position = {row})"),
+    };
+    for (table, edit) in [
+        ("log.streams", "DELETE FROM"),
+        ("log.items", "DELETE FROM"),
+        ("keys.data_keys", "DELETE FROM"),
+        ("log.items", "UPDATE log.items SET stream_id = gen_random_uuid() FROM (SELECT 1) one"),
+        ("log.streams", "UPDATE log.streams SET version = 0 FROM (SELECT 1) one"),
+    ] {
+        let log = untouched().await;
+        let rows = of(table, 8);
+        match edit {
+            "DELETE FROM" => log.sql(&format!("DELETE FROM {table} WHERE {rows}")).await,
+            update => log.sql(&format!("{update} WHERE {rows}")).await,
+        }
+        let found = check(&log).await.first_bad;
+        assert_eq!(found, Some((8, Defect::Beside(table))), "{edit} {table}");
+    }
+}
