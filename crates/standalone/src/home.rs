@@ -109,6 +109,23 @@ impl Drop for Home {
     }
 }
 
+/// A state directory that is this process's alone, until dropped.
+///
+/// To be had before anything is made in it: whoever comes second is told, and nothing has been touched.
+#[derive(Debug)]
+pub struct StateLock {
+    _lock: Flock<File>,
+}
+
+impl StateLock {
+    /// Creates the directory where it is missing.
+    ///
+    /// Errors: [`Error::AlreadyRunning`], [`Error::NotOurs`], [`Error::Io`].
+    pub fn take(state: &Path) -> Result<Self, Error> {
+        Ok(Self { _lock: claim(state, "tasuki")?.1 })
+    }
+}
+
 /// Creates the state directory and takes the lock of one service in it.
 fn claim(state: &Path, service: &str) -> Result<(PathBuf, Flock<File>), Error> {
     fs::create_dir_all(state).map_err(Error::io(state.display()))?;

@@ -38,7 +38,7 @@ mod template;
 mod user;
 
 pub use error::Error;
-pub use home::Place;
+pub use home::{Place, StateLock};
 pub use nats::{Nats, NatsOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use programs::{Programs, find_nats_server, find_postgres};

@@ -11,7 +11,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tasuki_auth::DevIssuer;
 use tasuki_domain::ids::{AgencyId, PostId};
-use tasuki_standalone::{Stack, StackOptions};
+use tasuki_standalone::{Stack, StackOptions, StateLock};
 
 use crate::Error;
 use crate::node::{Node, NodeOptions, Role};
@@ -123,12 +123,13 @@ pub struct Embedded {
     /// Its secrets.
     pub secrets: Secrets,
     state: StateArgs,
+    _lock: StateLock,
 }
 
 impl Embedded {
     /// Starts the servers, the roles, and registers the region.
     pub async fn start(state: &StateArgs, listen: SocketAddr, pool: u16) -> Result<Self, Error> {
-        std::fs::create_dir_all(&state.state_dir)?;
+        let lock = StateLock::take(&state.state_dir)?;
         let secrets = Secrets::open_or_create(&state.state_dir.join("secrets"))?;
         let region = state.region()?;
         let (Some(issuer), Some(operator)) = (&secrets.issuer, &secrets.operator) else {
@@ -155,7 +156,7 @@ impl Embedded {
             Running { address: format!("http://{address}"), database_url, nats_url, pid: std::process::id() };
         region.register(node.channel().await?, &token::for_operator(issuer, 600)?).await?;
         secrets::write(&state.state_dir.join(RUNNING), &serde_json::to_vec_pretty(&running)?)?;
-        Ok(Self { stack, node, running, secrets, state: state.clone() })
+        Ok(Self { stack, node, running, secrets, state: state.clone(), _lock: lock })
     }
 
     /// Ends calls in an orderly way, then the roles, then the servers.

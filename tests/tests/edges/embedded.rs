@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::json;
 use tasuki_tests::eventually;
@@ -123,6 +124,26 @@ async fn a_second_up_on_the_same_state_is_refused_in_words() {
     assert!(error.contains("error:") && error.lines().count() < 5, "{error}");
     let sent = submit(&state, "kita_A").await;
     assert!(sent["caseId"].is_string(), "the first one is not disturbed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_ups_at_the_same_moment_one_runs_and_its_keys_are_the_logs() {
+    let directory = Directory::new();
+    let state = directory.state();
+    let spawn = || {
+        let mut command = Command::new(PROGRAM);
+        command.arg("up").arg("--state-dir").arg(&state).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let (mut one, mut other) = (spawn(), spawn());
+    let loser = tokio::time::timeout(LIMIT, async {
+        tokio::select! { ended = one.wait() => ended, ended = other.wait() => ended }
+    });
+    assert!(!loser.await.expect("one of them ends").unwrap().success());
+    eventually("the other one runs", LIMIT, || async { try_tool(&state, &["verify"]).await.0 }).await;
+    assert!(submit(&state, "kita_A").await["caseId"].is_string());
+    assert!(tool(&state, &["verify"]).await.starts_with("verify ok"));
+    assert!(one.try_wait().unwrap().is_none() || other.try_wait().unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
