@@ -41,7 +41,7 @@ pub(crate) async fn card(
         if !access.in_circle() {
             return Err(tasuki_kit::errors::not_found());
         }
-        let events = events_with_facts(platform, case).await?;
+        let events = events_on_facts(platform, case).await?;
         let lead = sight.circle().lead.map(|post| (post, telephone_of(platform, post)));
         let made = card::card(case, &access, lead, &events);
         let mut disclosed = Disclosed::default();
@@ -145,9 +145,9 @@ fn number(place: &[u8]) -> Result<u64, Status> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-async fn events_with_facts(platform: &Platform, case: CaseId) -> Result<Vec<(Record, Event)>, Status> {
+async fn events_on_facts(platform: &Platform, case: CaseId) -> Result<Vec<(Record, Event)>, Status> {
     let records = platform.reader().stream(case.0, 0).await.map_err(errors::log)?;
-    let records: Vec<Record> = records.into_iter().filter(card::has_facts).collect();
+    let records: Vec<Record> = records.into_iter().filter(card::bears_on_facts).collect();
     let keys: Vec<Uuid> = records.iter().flat_map(Record::key_ids).collect();
     platform.sealer().warm(&keys).await.map_err(errors::log)?;
     let mut events = Vec::with_capacity(records.len());
