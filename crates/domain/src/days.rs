@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use tasuki_contract::common::v1 as common;
 use tasuki_contract::directory::v1 as directory;
@@ -17,6 +18,9 @@ use crate::refusal::{Refusal, Violation};
 
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const MINUTES_PER_DAY: i32 = 1_440;
+const NANOS_PER_SECOND: i32 = 1_000_000_000;
+/// 1900-01-01T00:00:00Z, in seconds since 1970: nothing that is recorded was before.
+const FIRST_SECOND: i64 = -2_208_988_800;
 
 static USUAL: LazyLock<Calendar> = LazyLock::new(|| {
     let usual = directory::Calendar {
@@ -56,6 +60,23 @@ pub fn required(field: &str, day: Option<&common::Date>) -> Result<Date, Refusal
 fn read(day: &common::Date) -> Option<Date> {
     let year = i16::try_from(day.year).ok().filter(|year| *year >= 1868)?;
     Date::new(year, i8::try_from(day.month).ok()?, i8::try_from(day.day).ok()?).ok()
+}
+
+/// Reads an instant as protobuf spells it, in seconds since 1970 and nanoseconds, from 1900 on.
+///
+/// `None` for an earlier one, and for none at all: before 1970 too, nanoseconds count forward, 0 to 999,999,999.
+pub fn instant(seconds: i64, nanos: i32) -> Option<Timestamp> {
+    let proper = seconds >= FIRST_SECOND && (0..NANOS_PER_SECOND).contains(&nanos);
+    Timestamp::new(seconds, nanos).ok().filter(|_| proper)
+}
+
+/// Seconds and nanoseconds of an instant as protobuf spells them: what [`instant`] reads.
+pub fn seconds_and_nanos(at: Timestamp) -> (i64, i32) {
+    // jiff gives both the same sign.
+    match (at.as_second(), at.subsec_nanosecond()) {
+        (seconds, nanos @ ..0) => (seconds - 1, nanos + NANOS_PER_SECOND),
+        forward => forward,
+    }
 }
 
 /// The calendar that an agency set, checked.
@@ -143,6 +164,30 @@ mod tests {
         assert_eq!(seen, [date(2024, 4, 12), date(2024, 4, 15)]);
         // A Thursday: closed at the desk that is open on Monday, Wednesday and Friday.
         assert_eq!(moved, [date(2024, 4, 11), date(2024, 4, 12), date(2024, 5, 7)]);
+    }
+
+    #[test]
+    fn an_instant_is_one_of_protobuf_from_1900_on_and_comes_back_as_it_was() {
+        for (seconds, nanos) in
+            [(FIRST_SECOND, 0), (-2, 500_000_000), (-1, 0), (0, 0), (0, 1), (1, 999_999_999)]
+        {
+            let at = instant(seconds, nanos).unwrap();
+            assert_eq!(seconds_and_nanos(at), (seconds, nanos));
+        }
+        assert_eq!(instant(FIRST_SECOND, 0).unwrap().to_string(), "1900-01-01T00:00:00Z");
+        let outside = [
+            (FIRST_SECOND - 1, 999_999_999),
+            (-62_135_596_801, 0),
+            (i64::MIN, 0),
+            (i64::MAX, 0),
+            (0, -1),
+            (-2, -500_000_000),
+            (0, 1_000_000_000),
+            (0, i32::MAX),
+        ];
+        for (seconds, nanos) in outside {
+            assert_eq!(instant(seconds, nanos), None, "{seconds} {nanos}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::{codes, days, decision::Given};
 
 /// Facts of one request.
 pub const FACTS_MAX: usize = 120;
+/// Bytes of texts and codes in the facts of one request: far more than a form holds, and an event with them fits into
+/// what any client takes.
+pub const FACTS_BYTES_MAX: usize = 64 * 1024;
 
 /// For what the facts are given; some keys must not travel that way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +31,15 @@ pub enum Carrier {
     },
 }
 
-/// Notes every malformed fact of the request field `name`, under `name[i].key`, `name[i].value` and so on.
+/// Notes every malformed fact of the request field `name`, under `name[i].key`, `name[i].value` and so on; under
+/// `name` itself that there are more than [`FACTS_MAX`] or more than [`FACTS_BYTES_MAX`].
 ///
 /// Safeguarding never travels as a fact: it has a circle of its own. What the system computes is not taken from
 /// anybody, and a referral carries nothing that the discharge form must not carry.
 pub fn check_all(checks: &mut Checks, name: &str, facts: &[Fact], carrier: Carrier, given: &Given<'_>) {
     checks.require(facts.len() <= FACTS_MAX, name, Violation::TOO_MANY);
+    let bytes: usize = facts.iter().take(FACTS_MAX).map(bytes).sum();
+    checks.require(bytes <= FACTS_BYTES_MAX, name, Violation::TOO_LARGE);
     let mut seen = BTreeSet::new();
     for (i, fact) in facts.iter().enumerate().take(FACTS_MAX) {
         let path = |part: &str| format!("{name}[{i}].{part}");
@@ -59,6 +65,20 @@ pub fn check_all(checks: &mut Checks, name: &str, facts: &[Fact], carrier: Carri
             });
         }
     }
+}
+
+/// Bytes of what a fact holds of any length; dates and numbers are not counted.
+fn bytes(fact: &Fact) -> usize {
+    let all = |texts: &[String]| texts.iter().map(String::len).sum();
+    fact.key.len()
+        + fact.told_by.len()
+        + match &fact.value {
+            Some(Value::Text(text) | Value::Code(text)) => text.len(),
+            Some(Value::Codes(list)) => all(&list.codes),
+            Some(Value::Texts(list)) => all(&list.texts),
+            Some(Value::Document(document)) => document.document_id.len() + document.title.len(),
+            Some(Value::Date(_) | Value::Flag(_) | Value::Number(_)) | None => 0,
+        }
 }
 
 fn may_travel(field: &Field, carrier: Carrier) -> bool {
@@ -211,6 +231,15 @@ mod tests {
         assert_eq!(why("nationality", referral), Some("NOT_ALLOWED"));
         assert_eq!(why("address_text", referral), None);
         assert_eq!(why("address_text", Carrier::Referral { anonymous: true }), Some("NOT_ALLOWED"));
+    }
+
+    #[test]
+    fn facts_that_are_too_large_together_are_refused_once() {
+        let lines = |count: usize| Value::Texts(TextList { texts: vec!["例".repeat(1_000); count] });
+        let fits = vec![fact("allergies", lines(10)), fact("medications", lines(10))];
+        assert_eq!(found(fits, Carrier::OwnRecord), []);
+        let together = vec![fact("allergies", lines(11)), fact("medications", lines(11))];
+        assert_eq!(found(together, Carrier::OwnRecord), [("facts".to_owned(), "TOO_LARGE")]);
     }
 
     #[test]

@@ -34,6 +34,8 @@ violations! {
     NOT_A_UUID "is not a UUID" "UUID ではありません";
     /// The text is longer than allowed.
     TOO_LONG "is longer than allowed" "長すぎます";
+    /// More bytes than allowed, taken together.
+    TOO_LARGE "holds more than a request may, taken together" "全体の容量が大きすぎます";
     /// More entries than allowed.
     TOO_MANY "has more entries than allowed" "件数が多すぎます";
     /// The code is not in its table.

@@ -83,20 +83,15 @@ impl Access<'_> {
 
 /// Cuts a fact down to a level; false when it goes altogether.
 ///
-/// A summary keeps codes, dates, numbers and yes or no. Text and documents go, but key and fact stay: a value that
-/// is withheld is not a value that is absent.
+/// A summary keeps codes, dates, numbers and yes or no. The value of a text, a list of texts or a document is left
+/// unset, which no request may: an empty list would say "none". Key and fact stay.
 pub(crate) fn reduce(fact: &mut Fact, level: Level) -> bool {
     match level {
         Level::Full => true,
         Level::Summary => {
-            match &mut fact.value {
-                Some(Value::Text(text)) => text.clear(),
-                Some(Value::Texts(list)) => list.texts.clear(),
-                Some(Value::Document(document)) => *document = Default::default(),
-                Some(
-                    Value::Code(_) | Value::Codes(_) | Value::Date(_) | Value::Flag(_) | Value::Number(_),
-                )
-                | None => {}
+            let is_words = matches!(fact.value, Some(Value::Text(_) | Value::Texts(_) | Value::Document(_)));
+            if is_words {
+                fact.value = None;
             }
             true
         }

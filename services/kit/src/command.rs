@@ -8,6 +8,7 @@ use tasuki_contract::common::v1::{CommandContext, Fact, Receipt};
 use tasuki_contract::event::v1::{Header, ItemKind};
 use tasuki_contract::{Classified, DataClass, FieldRule, Sink};
 use tasuki_domain::case::CaseState;
+use tasuki_domain::days;
 use tasuki_domain::decision::{Decided, Decision, Given, Ids, Kind, Look, StreamRef, etag};
 use tasuki_domain::dictionary;
 use tasuki_domain::ids::CaseId;
@@ -202,8 +203,8 @@ where
 
 fn claimed_time<Q: Request>(request: &Q, now: Timestamp) -> Result<Timestamp, Status> {
     let Some(claimed) = request.context().and_then(|c| c.occurred_at.as_ref()) else { return Ok(now) };
-    let at = Timestamp::new(claimed.seconds, claimed.nanos)
-        .map_err(|_| errors::invalid_field("context.occurred_at", Violation::BAD_DATE))?;
+    let bad = || errors::invalid_field("context.occurred_at", Violation::BAD_DATE);
+    let at = days::instant(claimed.seconds, claimed.nanos).ok_or_else(bad)?;
     if at.as_second() > now.as_second() + 86_400 {
         return Err(errors::invalid_field("context.occurred_at", Violation::OUT_OF_RANGE));
     }
@@ -300,6 +301,7 @@ fn header(
     let rule = decided.event.rule();
     let mut classes = Classes::default();
     decided.event.visit(&mut classes);
+    let (seconds, nanos) = days::seconds_and_nanos(occurred_at);
     Header {
         event_id: event_id.to_string(),
         r#type: rule.type_name.to_owned(),
@@ -310,10 +312,7 @@ fn header(
         agency_id: caller.actor.agency.to_string(),
         post_id: caller.actor.post.to_string(),
         purpose: caller.purpose.clone(),
-        occurred_at: Some(prost_types::Timestamp {
-            seconds: occurred_at.as_second(),
-            nanos: occurred_at.subsec_nanosecond(),
-        }),
+        occurred_at: Some(prost_types::Timestamp { seconds, nanos }),
         case_ids: decided.cases.iter().map(Uuid::to_string).collect(),
         data_class: rule.class as i32,
         classes: classes.0.into_iter().map(|c| c as i32).collect(),
@@ -392,10 +391,26 @@ impl Sink for Classes {
 
 #[cfg(test)]
 mod tests {
-    use tasuki_contract::intake::v1::ReferralDeclined;
+    use tasuki_contract::intake::v1::{AcknowledgeReferralRequest, ReferralDeclined};
     use tasuki_domain::effects::Doing;
 
     use super::*;
+
+    #[test]
+    fn a_claimed_time_is_one_that_any_client_can_read() {
+        let now = Timestamp::from_second(1_720_000_000).unwrap_or_default();
+        let claimed = |seconds, nanos| {
+            let occurred_at = Some(prost_types::Timestamp { seconds, nanos });
+            let context = Some(CommandContext { occurred_at, ..Default::default() });
+            claimed_time(&AcknowledgeReferralRequest { context, ..Default::default() }, now)
+        };
+        for (seconds, nanos) in [(-62_135_596_801, 0), (-2_208_988_801, 0), (0, -1), (-2, 1_000_000_000)] {
+            let refused = claimed(seconds, nanos).map_err(|status| status.message().to_owned());
+            assert_eq!(refused, Err("invalid: context.occurred_at".to_owned()), "{seconds} {nanos}");
+        }
+        let before_1970 = claimed(-2, 500_000_000).map(days::seconds_and_nanos).map_err(|s| s.to_string());
+        assert_eq!(before_1970, Ok((-2, 500_000_000)), "as it is put into the header");
+    }
 
     #[test]
     fn a_referral_that_moves_makes_what_was_evaluated_before_it_stale() {

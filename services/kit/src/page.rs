@@ -11,6 +11,22 @@ use crate::errors;
 /// Bytes of a tag.
 const TAG: usize = 16;
 
+/// Bytes of encoded items after which a page ends, whatever size was asked for: clients take 4 MiB in one message
+/// unless they are told otherwise, and one item has room beneath the rest.
+pub const BYTES_MAX: usize = 1024 * 1024;
+
+/// How many items of these encoded lengths stand on one page: at least one, if there is any.
+pub fn fitting(lengths: impl IntoIterator<Item = usize>) -> usize {
+    let mut bytes = 0_usize;
+    let within = |length: &usize| {
+        bytes = bytes.saturating_add(*length);
+        bytes <= BYTES_MAX
+    };
+    let mut lengths = lengths.into_iter().peekable();
+    let any = usize::from(lengths.peek().is_some());
+    lengths.take_while(within).count().max(any)
+}
+
 /// The page size that a request asks for: 0 means 50, at most 200.
 ///
 /// Errors: `page_size` OUT_OF_RANGE.
@@ -50,4 +66,20 @@ fn tag(keyring: &Keyring, bound: &[&[u8]], place: &[u8]) -> Vec<u8> {
     let mut tag = keyring.digest(&pieces);
     tag.truncate(TAG);
     tag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_at_its_bytes_and_holds_at_least_one_item() {
+        let third = BYTES_MAX / 3;
+        assert_eq!(fitting([]), 0);
+        assert_eq!(fitting([4 * BYTES_MAX, 1]), 1);
+        assert_eq!(fitting([third, third, third, third]), 3);
+        assert_eq!(fitting([third, 2 * BYTES_MAX, 1]), 1);
+        assert_eq!(fitting([BYTES_MAX, 1]), 1);
+        assert_eq!(fitting(vec![100; 200]), 200);
+    }
 }

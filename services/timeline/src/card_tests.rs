@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 use tasuki_contract::common::v1::fact::Value;
-use tasuki_contract::common::v1::{CodeList, Fact};
+use tasuki_contract::common::v1::{CodeList, Date, Fact, TextList};
 use tasuki_contract::event::v1::{Effects, Header, Relation};
-use tasuki_contract::intake::v1::ReferralSubmitted;
+use tasuki_contract::intake::v1::{ReferralSubmitted, ReferralWithdrawn};
 use tasuki_domain::circle::{Circle, Grant, Recipient};
 use tasuki_domain::ids::{AgencyId, GrantId};
 use tasuki_privacy::{PERSONAL, Viewer};
@@ -118,7 +118,163 @@ fn the_newest_fact_that_the_viewer_may_read_counts_and_a_hidden_newer_one_leaves
 
     let open = made("hospital", &circle(Some(Relation::Sender), &PERSONAL), &[mine(), newer]);
     assert_eq!(open.response.facts[0].fact.clone().unwrap().value, Some(Value::Text("new".into())));
-    assert_eq!(open.events, [Uuid::from_u128(1_002)], "the record names only what was disclosed");
+    assert_eq!(open.response.facts[0].other_statements.len(), 1, "its own is not lost");
+    assert_eq!(open.events, [1_001, 1_002].map(Uuid::from_u128), "the record names all that was disclosed");
+    let alone = made(
+        "hospital",
+        &circle(Some(Relation::Sender), &PERSONAL),
+        &[
+            referral(1, MY_AGENCY, true, vec![text("name_kanji", "old")]),
+            referral(2, OTHERS, false, vec![text("name_kanji", "new")]),
+        ],
+    );
+    assert!(alone.response.facts[0].other_statements.is_empty(), "no safety depends on it");
+    assert_eq!(alone.events, [Uuid::from_u128(1_002)], "and nothing more");
+}
+
+const THIRD: AgencyId = AgencyId(Uuid::from_u128(6));
+const NURSES: &str = "visiting_nurse_station";
+const COORDINATOR: &str = "mcc_coordinator_office";
+/// 2024-07-03.
+const RECORDED_US: i64 = 1_720_000_000_000_000;
+
+fn day(year: i32, month: i32, day: i32) -> Date {
+    Date { year, month, day }
+}
+
+fn lines(key: &str, lines: &[&str], asserted_on: Option<Date>) -> Fact {
+    let texts = lines.iter().map(|line| (*line).to_owned()).collect();
+    Fact { key: key.into(), value: Some(Value::Texts(TextList { texts })), asserted_on, ..Fact::default() }
+}
+
+/// A referral of that number, recorded in July 2024.
+fn sent(number: u128, agency: AgencyId, fact: Fact) -> (Record, Event) {
+    let (mut record, mut event) = referral(number, agency, false, vec![fact]);
+    record.recorded_at_us = RECORDED_US + number as i64;
+    if let Event::ReferralSubmitted(sent) = &mut event {
+        sent.referral_id = format!("r{number}");
+    }
+    (record, event)
+}
+
+fn withdrawn(number: u128, of: u128, agency: AgencyId) -> (Record, Event) {
+    let (mut record, _) = referral(number, agency, false, Vec::new());
+    record.header.r#type = WITHDRAWN.into();
+    (
+        record,
+        Event::ReferralWithdrawn(ReferralWithdrawn { referral_id: format!("r{of}"), ..Default::default() }),
+    )
+}
+
+/// The statements of the only key: the one shown, then the others.
+fn statements(card: &Card) -> Vec<Option<Vec<String>>> {
+    let [known] = &card.response.facts[..] else { panic!("{:?}", card.response.facts) };
+    let others = known.other_statements.iter().map(|s| s.fact.clone().unwrap());
+    let value = |fact: Fact| match fact.value {
+        Some(Value::Texts(list)) => Some(list.texts),
+        _ => None,
+    };
+    known.fact.clone().into_iter().chain(others).map(value).collect()
+}
+
+fn said(lines: &[&str]) -> Option<Vec<String>> {
+    Some(lines.iter().map(|line| (*line).to_owned()).collect())
+}
+
+#[test]
+fn what_was_sent_with_a_withdrawn_referral_counts_only_for_who_may_not_know_that_it_was() {
+    let egg = sent(1, OTHERS, lines("emergency_signs", &["sign"], None));
+    let none = sent(2, THIRD, lines("emergency_signs", &[], Some(day(2024, 7, 3))));
+    let taken_back = withdrawn(3, 2, THIRD);
+    let circle = circle(Some(Relation::Receiver), &PERSONAL);
+    let made = |kind, events: &[(Record, Event)]| made(kind, &circle, events);
+    let all = [egg.clone(), none.clone(), taken_back];
+
+    assert_eq!(made(COORDINATOR, &all), made(COORDINATOR, std::slice::from_ref(&egg)));
+    // The nurses' station is party to neither referral: to it the withdrawal leaves no trace.
+    let nurses = made(NURSES, &all);
+    assert_eq!(nurses, made(NURSES, &[egg, none]));
+    assert_eq!(statements(&nurses), [said(&[]), said(&["sign"])], "and still no danger is lost");
+}
+
+#[test]
+fn the_statement_for_the_latest_day_is_shown_whatever_was_recorded_last() {
+    let circle = circle(Some(Relation::Receiver), &PERSONAL);
+    let shown = |events: &[(Record, Event)]| statements(&made(NURSES, &circle, events));
+    let early = |fact| {
+        let mut early = sent(3, OTHERS, fact);
+        early.0.header.occurred_at = Some(prost_types::Timestamp { seconds: 1_600_000_000, nanos: 0 });
+        early
+    };
+    // Without a day of its own, that of the event counts; of the same day, the later in the log.
+    let egg = || sent(1, OTHERS, lines("allergies", &["egg"], None));
+    let old = || sent(2, OTHERS, lines("allergies", &[], Some(day(2022, 1, 1))));
+    assert_eq!(shown(&[egg(), old()]), [said(&["egg"])]);
+    assert_eq!(shown(&[egg(), early(lines("allergies", &[], None))]), [said(&["egg"])]);
+    let later = sent(2, OTHERS, lines("allergies", &["milk"], None));
+    assert_eq!(shown(&[egg(), later]), [said(&["milk"])]);
+    let card = made(NURSES, &circle, &[egg()]);
+    assert_eq!(card.response.facts[0].fact.clone().unwrap().asserted_on, Some(day(2024, 7, 3)));
+}
+
+#[test]
+fn no_agency_takes_a_danger_off_the_card_that_another_one_named() {
+    let circle = circle(Some(Relation::Receiver), &PERSONAL);
+    let shown = |events: &[(Record, Event)]| statements(&made(NURSES, &circle, events));
+    let by = |number, agency, list: &[&str]| sent(number, agency, lines("allergies", list, None));
+    let dispute = shown(&[by(1, OTHERS, &["egg", "milk"]), by(2, THIRD, &[]), by(3, MY_AGENCY, &["soy"])]);
+    assert_eq!(dispute, [said(&["soy"]), said(&[]), said(&["egg", "milk"])]);
+    let agreed = shown(&[by(1, OTHERS, &["egg", "milk"]), by(2, THIRD, &["milk", "egg"])]);
+    assert_eq!(agreed, [said(&["milk", "egg"])]);
+    assert_eq!(shown(&[by(1, OTHERS, &["egg"]), by(2, OTHERS, &[])]), [said(&[])], "its own, it may");
+    let settled = shown(&[by(1, OTHERS, &["egg"]), by(2, THIRD, &[]), by(3, OTHERS, &[])]);
+    assert_eq!(settled, [said(&[])]);
+}
+
+#[test]
+fn a_dispute_between_values_that_are_withheld_is_not_told() {
+    let circle = circle(Some(Relation::Receiver), &PERSONAL);
+    let by = |number, agency, list: &[&str]| sent(number, agency, lines("devices", list, None));
+    let viewer = viewer(COORDINATOR);
+    let access = Access::new(&viewer, &circle, 20_000);
+    assert_eq!(access.fact_level("devices"), Level::Summary);
+    let card = made(COORDINATOR, &circle, &[by(1, OTHERS, &["x"]), by(2, THIRD, &[])]);
+    assert_eq!(statements(&card), [None]);
+    assert_eq!(card, made(COORDINATOR, &circle, &[by(1, OTHERS, &[]), by(2, THIRD, &["y"])]));
+}
+
+#[test]
+fn others_stand_on_the_card_without_their_words_where_these_are_too_many() {
+    let circle = circle(Some(Relation::Receiver), &PERSONAL);
+    let long = "x".repeat(OTHERS_BYTES_MAX / 2);
+    let by =
+        |n: u128, list: &[&str]| sent(n, AgencyId(Uuid::from_u128(100 + n)), lines("allergies", list, None));
+    let card =
+        made(NURSES, &circle, &[by(1, &[&long, "1"]), by(2, &[&long, "2"]), by(3, &[&long]), by(4, &[])]);
+    let told: Vec<bool> = statements(&card).iter().map(Option::is_some).collect();
+    assert_eq!(told, [true, true, false, false]);
+    assert!(card.response.encoded_len() < 2 * OTHERS_BYTES_MAX);
+}
+
+/// What a client takes in one message unless it is told otherwise.
+const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+#[test]
+fn the_largest_card_that_requests_can_bring_about_fits_into_one_message() {
+    use tasuki_domain::check::{DOCUMENT_ID_CHARS_MAX, TEXT_CHARS_MAX};
+    use tasuki_domain::dictionary::Kind;
+    use tasuki_domain::facts::FACTS_BYTES_MAX;
+    let most = |field: &Field| {
+        let shown = match field.kind {
+            Kind::TextList => FACTS_BYTES_MAX,
+            Kind::Text => 4 * TEXT_CHARS_MAX,
+            Kind::Document => 4 * (TEXT_CHARS_MAX + DOCUMENT_ID_CHARS_MAX),
+            Kind::Codes(_) | Kind::Code(_) | Kind::Date | Kind::Boolean | Kind::Integer => 1024,
+        };
+        shown + if field.safety { OTHERS_BYTES_MAX } else { 0 }
+    };
+    let most: usize = dictionary::all().iter().map(most).sum();
+    assert!(most < MESSAGE_BYTES, "{most}");
 }
 
 #[test]

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use prost::Message as _;
 use tasuki_domain::circle::Circle;
 use tasuki_domain::ids::CaseId;
-use tasuki_kit::Platform;
+use tasuki_kit::{Platform, page};
 use tasuki_log::reads::ReadOutcome;
 use tasuki_log::{LogError, ReadEntry, Record};
 use tasuki_privacy::Access;
@@ -98,19 +99,25 @@ impl Page {
         }
     }
 
-    /// Everything on the page, on record: one record for each case, so that each guardian finds its own child's.
+    /// The page from its first row on, as far as [`page::BYTES_MAX`] goes, on record: one record for each case, so that
+    /// each guardian finds its own child's. What is left for the next page is neither given nor on record.
     ///
     /// Errors: `CONFLICT` when disclosures change more often than [`STALE_TRIES_MAX`].
-    pub(crate) async fn disclose_all_on_record(
+    pub(crate) async fn disclose_page_on_record(
         &mut self,
         platform: &Platform,
         asking: &Asking,
     ) -> Result<Vec<Disclosure>, Status> {
         for _ in 0..STALE_TRIES_MAX {
-            let mut disclosures = Vec::with_capacity(self.rows.len());
+            let mut disclosures: Vec<Disclosure> = Vec::with_capacity(self.rows.len());
+            let mut bytes = 0;
             let mut entries: HashMap<Option<CaseId>, ReadEntry> = HashMap::new();
             for index in 0..self.rows.len() {
                 let (disclosure, entry) = self.disclose(platform, asking, index).await?;
+                bytes += disclosure.item.encoded_len();
+                if bytes > page::BYTES_MAX && !disclosures.is_empty() {
+                    break;
+                }
                 if let Some(entry) = entry {
                     merge(&mut entries, self.rows[index].0.case, entry);
                 }

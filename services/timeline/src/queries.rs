@@ -41,7 +41,7 @@ pub(crate) async fn card(
         if !access.in_circle() {
             return Err(tasuki_kit::errors::not_found());
         }
-        let events = events_with_facts(platform, case).await?;
+        let events = events_on_facts(platform, case).await?;
         let lead = sight.circle().lead.map(|post| (post, telephone_of(platform, post)));
         let made = card::card(case, &access, lead, &events);
         let mut disclosed = Disclosed::default();
@@ -90,7 +90,8 @@ async fn visible(
         let access = sight.access(&asking.viewer, day_of(Timestamp::now()));
         let mut found: Vec<Disclosure> = Vec::new();
         let mut at = after.unwrap_or(0);
-        while found.len() <= size {
+        let on_page = |found: &[Disclosure]| size.min(page::fitting(lengths(found)));
+        while found.len() == on_page(&found) {
             let rows = desk.views.feed_of_case(asking.post(), case, at, size + 1).await;
             let rows = rows.map_err(|e| errors::views(&e))?;
             let Some(last) = rows.last().map(|row| row.number) else { break };
@@ -98,8 +99,9 @@ async fn visible(
             // The same look at the circle for every chunk, so that one record holds for all of them.
             found.extend(chunk(platform, asking, &rows, &sight).await?);
         }
-        let more = found.len() > size;
-        found.truncate(size);
+        let fitting = on_page(&found);
+        let more = found.len() > fitting;
+        found.truncate(fitting);
         if found.is_empty() && after.is_none() && !access.in_circle() {
             return Err(tasuki_kit::errors::not_found());
         }
@@ -114,6 +116,10 @@ async fn visible(
         Ok(((found.into_iter().map(|d| d.item).collect(), more), disclosed))
     })
     .await
+}
+
+fn lengths(found: &[Disclosure]) -> impl Iterator<Item = usize> {
+    found.iter().map(|found| found.item.encoded_len())
 }
 
 async fn chunk(
@@ -139,9 +145,9 @@ fn number(place: &[u8]) -> Result<u64, Status> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-async fn events_with_facts(platform: &Platform, case: CaseId) -> Result<Vec<(Record, Event)>, Status> {
+async fn events_on_facts(platform: &Platform, case: CaseId) -> Result<Vec<(Record, Event)>, Status> {
     let records = platform.reader().stream(case.0, 0).await.map_err(errors::log)?;
-    let records: Vec<Record> = records.into_iter().filter(card::has_facts).collect();
+    let records: Vec<Record> = records.into_iter().filter(card::bears_on_facts).collect();
     let keys: Vec<Uuid> = records.iter().flat_map(Record::key_ids).collect();
     platform.sealer().warm(&keys).await.map_err(errors::log)?;
     let mut events = Vec::with_capacity(records.len());

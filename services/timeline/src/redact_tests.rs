@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 use tasuki_contract::DataClass;
-use tasuki_contract::common::v1::{Fact, fact::Value};
+use tasuki_contract::common::v1::{Fact, TextList, fact::Value};
 use tasuki_contract::event::v1::{Effects, Header, Relation};
 use tasuki_contract::handoff::v1::HandoffProposed;
 use tasuki_contract::intake::v1::ReferralSubmitted;
@@ -113,6 +113,24 @@ fn the_keys_that_are_cut_out_are_named_whether_or_not_they_are_there() {
             .withheld_keys
             .is_empty()
     );
+}
+
+#[test]
+fn a_list_that_is_withheld_is_not_an_empty_one_and_its_key_is_named() {
+    let told = |lines: &[&str]| -> Event {
+        let texts = lines.iter().map(|line| (*line).to_owned()).collect();
+        let value = Some(Value::Texts(TextList { texts }));
+        let fact = Fact { key: "devices".into(), value, ..Default::default() };
+        ReferralSubmitted { facts: vec![fact], ..Default::default() }.into()
+    };
+    let circle = member_with(&PERSONAL);
+    let [some, none] = [told(&["MARK"]), told(&[])]
+        .map(|event| shown(&circle, &record(&event, CASE.0, false), Some(event)).item);
+    assert_eq!(some, none, "the coordinator reads in summary which devices there are");
+    let any = some.event.unwrap();
+    let facts = Event::decode(&some.r#type, &[&any.value]).unwrap().facts();
+    assert_eq!((facts.len(), facts[0].value.clone()), (1, None));
+    assert!(some.withheld_keys.iter().any(|key| key == "devices"), "`level` speaks of the event alone");
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub(crate) async fn read_feed(
     let rows = rows_within(desk, asking, cursor, size, request.wait_s).await?;
     let keyring = desk.platform.keyring();
     let mut page = Page::prepare(&desk.platform, rows).await?;
-    let disclosures = page.disclose_all_on_record(&desk.platform, asking).await?;
+    let disclosures = page.disclose_page_on_record(&desk.platform, asking).await?;
     let item = |d: crate::redact::Disclosure| {
         let cursor = Cursor { number: d.item.number, ..cursor }.to_text(keyring);
         FeedItem { item: Some(d.item), cursor }

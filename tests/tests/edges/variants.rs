@@ -22,6 +22,10 @@ const OVER_LONG_CHARS: usize = 70_000;
 pub const OVER_LONG: char = '襷';
 /// What is put in place of an id and of a code: no answer may repeat it.
 pub const WRONG: &str = "wrong-input-7f3a";
+/// The second before the first of a protobuf timestamp, 0001-01-01T00:00:00Z.
+const BEFORE_PROTOBUF_S: i64 = -62_135_596_801;
+/// The second before 1900-01-01T00:00:00Z.
+const BEFORE_1900_S: i64 = -2_208_988_801;
 /// More than any list of the contract may hold.
 const OVER_MANY: usize = 1_000;
 
@@ -95,9 +99,21 @@ fn wrong(field: &FieldDescriptor, value: &Value) -> Vec<(String, &'static str, V
                     vec![here("no such day", Value::Message(day))]
                 }
                 "google.protobuf.Timestamp" => {
-                    let mut time = DynamicMessage::new(message.clone());
-                    time.set_field_by_name("seconds", Value::I64(i64::MAX));
-                    vec![here("no such time", Value::Message(time))]
+                    let time = |seconds, nanos| {
+                        let mut time = DynamicMessage::new(message.clone());
+                        time.set_field_by_name("seconds", Value::I64(seconds));
+                        time.set_field_by_name("nanos", Value::I32(nanos));
+                        Value::Message(time)
+                    };
+                    vec![
+                        here("no such time", time(i64::MAX, 0)),
+                        here("no such time", time(i64::MIN, 0)),
+                        here("before the first time", time(BEFORE_PROTOBUF_S, 0)),
+                        here("before the first time", time(BEFORE_1900_S, 999_999_999)),
+                        here("no such nanosecond", time(0, -1)),
+                        here("no such nanosecond", time(-2, -500_000_000)),
+                        here("no such nanosecond", time(0, 1_000_000_000)),
+                    ]
                 }
                 "tasuki.common.v1.Fact" => facts(inner),
                 _ => {
@@ -122,16 +138,28 @@ fn facts(fact: &DynamicMessage) -> Vec<(String, &'static str, Value)> {
     let mut without = fact.clone();
     without.clear_field(&given);
     let other = members.fields().find(|f| f.number() != given.number() && f.kind() == Kind::Bool).unwrap();
+    // An empty list is a value, so it has to be of the right kind.
+    let lists = members.fields().filter(|f| f.number() != given.number() && f.name() != "document");
+    let lists = lists.filter_map(|field| match field.kind() {
+        Kind::Message(list) if list.full_name() != "tasuki.common.v1.Date" => {
+            Some((field, Value::Message(DynamicMessage::new(list))))
+        }
+        _ => None,
+    });
+    let empty = lists.map(|(field, list)| with(".value", "empty list of a wrong kind", field.name(), list));
+    let empty: Vec<_> = empty.collect();
     let date = fact.descriptor().get_field_by_name("asserted_on").unwrap();
     let Kind::Message(date) = date.kind() else { panic!("a date is a message") };
-    vec![
+    let mut all = vec![
         with(".key", "unknown key", "key", Value::String(WRONG.to_owned())),
         with(".key", "no key", "key", Value::String(String::new())),
         with(".value", "wrong kind", other.name(), Value::Bool(true)),
         (".value".to_owned(), "no value", Value::Message(without)),
         with(".told_by", "unknown code", "told_by", Value::String(WRONG.to_owned())),
         with(".asserted_on", "no such day", "asserted_on", Value::Message(DynamicMessage::new(date))),
-    ]
+    ];
+    all.extend(empty);
+    all
 }
 
 /// Whether the contract calls it a closed code or something that statistics count.

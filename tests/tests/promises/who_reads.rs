@@ -32,7 +32,7 @@ pub struct Row {
     pub what: &'static str,
     /// Who may read it to the end.
     pub now: &'static [&'static str],
-    /// Who may read it only for a while: asked, and asked no more; or until something newer took its place.
+    /// Who may read it only for a while: asked, and asked no more.
     pub once: &'static [&'static str],
 }
 
@@ -61,7 +61,8 @@ pub const TABLE: &[Row] = &[
     row("opening.label", &[HOSPITAL, COORDINATOR, WARD, FAMILY, NURSE, PLANNER, DISASTER, SCHOOL], &[]),
     row("opening.message", &[HOSPITAL, COORDINATOR, WARD, FAMILY, PLANNER], &[]),
     row("opening.telephone", &[HOSPITAL, COORDINATOR, WARD, FAMILY, PLANNER], &[]),
-    row("opening.care", &[HOSPITAL, COORDINATOR, WARD, FAMILY, PLANNER], &[NURSE, SCHOOL]),
+    // The coordinator says otherwise later: safety depends on it, so the card keeps what both say.
+    row("opening.care", &[HOSPITAL, COORDINATOR, WARD, FAMILY, NURSE, PLANNER, SCHOOL], &[]),
     // Identity.
     row("name_used", ALL, &[]),
     row("address_text", &[HOSPITAL, COORDINATOR, WARD, FAMILY, NURSE, PLANNER, DISASTER], &[]),

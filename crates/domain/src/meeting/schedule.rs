@@ -8,6 +8,7 @@ use tasuki_contract::minutes::v1 as pb;
 use super::{MeetingState, Stage, doing, member_of, within};
 use crate::case::CaseState;
 use crate::codes::Table;
+use crate::days;
 use crate::decision::{Decision, Given};
 use crate::effects::Doing;
 use crate::fields;
@@ -81,10 +82,10 @@ pub fn schedule(
 
 fn check_meeting(checks: &mut Checks, request: &pb::ScheduleMeetingRequest, given: &Given<'_>) {
     fields::code(checks, "meeting_kind", &[Table::MeetingKind], &request.meeting_kind);
-    match request.starts_at.as_ref().map(|t| Timestamp::new(t.seconds, t.nanos)) {
+    match request.starts_at.as_ref().map(|at| days::instant(at.seconds, at.nanos)) {
         None => checks.require(false, "starts_at", Violation::MISSING),
-        Some(Err(_)) => checks.require(false, "starts_at", Violation::BAD_DATE),
-        Some(Ok(at)) => {
+        Some(None) => checks.require(false, "starts_at", Violation::BAD_DATE),
+        Some(Some(at)) => {
             let last = given.now.checked_add(AHEAD_HOURS_MAX.hours()).unwrap_or(Timestamp::MAX);
             checks.require(at <= last, "starts_at", Violation::OUT_OF_RANGE);
         }

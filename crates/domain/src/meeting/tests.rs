@@ -324,6 +324,11 @@ fn only_active_posts_are_invited_and_every_malformed_field_is_named() {
         ("agenda[0].case_id", "NOT_A_UUID"),
     ];
     assert_eq!(fields(table.schedule(INTAKE, &request)), expected.map(|(f, w)| (f.to_owned(), w)));
+    for (seconds, nanos) in [(-62_135_596_801, 0), (0, -1), (0, 1_000_000_000)] {
+        let starts_at = Some(prost_types::Timestamp { seconds, nanos });
+        let never = pb::ScheduleMeetingRequest { starts_at, ..table.invitation() };
+        assert_eq!(fields(table.schedule(INTAKE, &never)), [("starts_at".to_owned(), "BAD_DATE")]);
+    }
     let nobody = pb::ScheduleMeetingRequest { invitee_post_ids: Vec::new(), ..table.invitation() };
     assert_eq!(fields(table.schedule(INTAKE, &nobody)), [("invitee_post_ids".to_owned(), "MISSING")]);
     let many = pb::ScheduleMeetingRequest {

@@ -67,7 +67,7 @@ fn nothing_hidden_is_left(lens: &EventAccess<'_>, event: &Event) {
     for leaf in &after {
         assert!(readable(lens, leaf), "{} of {}", leaf.name, event.rule().type_name);
     }
-    // What may be read is still there. A fact in summary keeps its emptied words, and a passage goes as a whole.
+    // What may be read is still there. A fact in summary loses its words, and a passage goes as a whole.
     let after: BTreeSet<String> = after.into_iter().map(|l| l.name).collect();
     for name in before {
         // Keys that are owed are filtered one by one, and a marker is none of them.

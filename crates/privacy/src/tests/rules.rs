@@ -1,7 +1,7 @@
 //! The single rules: days, names, conditions, exclusions, own words.
 
 use tasuki_contract::DataClass;
-use tasuki_contract::common::v1::{Fact, TextList, fact::Value};
+use tasuki_contract::common::v1::{CodeList, DocumentRef, Fact, TextList, fact::Value};
 use tasuki_contract::event::v1::Relation;
 use tasuki_contract::intake::v1::ReferralSubmitted;
 use tasuki_contract::{Event, Lens as _};
@@ -192,16 +192,25 @@ fn existence_brings_no_content() {
 fn a_summary_keeps_the_fact_and_drops_its_words() {
     let fact =
         |value| Fact { key: "k".into(), value: Some(value), told_by: "FAM".into(), ..Default::default() };
-    for (before, after) in [
-        (Value::Text("x".into()), Value::Text(String::new())),
-        (Value::Texts(TextList { texts: vec!["x".into()] }), Value::Texts(TextList::default())),
-        (Value::Code("x".into()), Value::Code("x".into())),
-        (Value::Flag(true), Value::Flag(true)),
-        (Value::Number(3), Value::Number(3)),
-    ] {
-        let mut reduced = fact(before);
+    let none = || CodeList { codes: Vec::new() };
+    for kept in [Value::Code("x".into()), Value::Flag(true), Value::Number(3), Value::Codes(none())] {
+        let mut reduced = fact(kept.clone());
         assert!(crate::fact::reduce(&mut reduced, Level::Summary));
-        assert_eq!(reduced, fact(after));
+        assert_eq!(reduced, fact(kept));
+    }
+    // An empty list says that there are none, so a list that is withheld must not be one.
+    for words in [
+        Value::Text("x".into()),
+        Value::Texts(TextList { texts: vec!["x".into()] }),
+        Value::Texts(TextList::default()),
+        Value::Document(DocumentRef { title: "x".into(), ..Default::default() }),
+    ] {
+        let mut reduced = fact(words.clone());
+        assert!(crate::fact::reduce(&mut reduced, Level::Summary));
+        assert_eq!(reduced, Fact { value: None, ..fact(words) });
+        let mut whole = fact(Value::Texts(TextList::default()));
+        assert!(crate::fact::reduce(&mut whole, Level::Full));
+        assert_ne!(whole, reduced);
     }
     assert!(
         [Level::None, Level::Existence, Level::Own]

@@ -1,8 +1,10 @@
 //! Feeds: history, then live; resumed; polled; on record one by one; cursors.
 
+use prost::Message as _;
 use tasuki_contract::event::v1::{Effects, Relation};
 use tasuki_contract::intake::v1::ReferralAcknowledged;
 use tasuki_contract::timeline::v1 as pb;
+use tasuki_contract::timeline::v1::timeline_service_server::TimelineService as _;
 use tasuki_privacy::PERSONAL;
 use tonic::Code;
 
@@ -172,4 +174,58 @@ async fn heartbeats_keep_the_cursor_and_say_whether_the_views_are_behind() {
     assert_eq!(within("a heartbeat", behind).await.cursor, history[0].cursor);
     world.project().await;
     assert_eq!(numbers(&history_of(&mut stream).await), [2]);
+}
+
+/// What a client takes in one message unless it is told otherwise.
+const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_before_it_is_too_large_for_a_client_and_only_what_was_given_is_on_record() {
+    let world = World::start().await;
+    let case = world.open_case(&PERSONAL, &[COORDINATOR]).await;
+    for _ in 0..6 {
+        world.refer(case, vec![text("name_kanji", &"x".repeat(900_000))]).await;
+    }
+    world.project().await;
+    let mut sizes = Vec::new();
+    let mut got = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let request = pb::ReadFeedRequest { cursor, page_size: 200, wait_s: 0 };
+        let part = world.read(COORDINATOR, request).await.unwrap();
+        assert!(part.encoded_len() < MESSAGE_BYTES);
+        cursor = part.cursor;
+        if part.items.is_empty() {
+            break;
+        }
+        sizes.push(part.items.len());
+        got.extend(part.items);
+        let on_record = "SELECT sum(cardinality(event_ids)) FROM log.reads WHERE method LIKE '%/ReadFeed'";
+        assert_eq!(world.sql(on_record).await, got.len().to_string());
+    }
+    assert_eq!(sizes, [2, 1, 1, 1, 1, 1], "the case itself is small");
+    assert_eq!(numbers(&got), (1..=7).collect::<Vec<_>>());
+
+    let mut paged = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let message = pb::GetTimelineRequest {
+            case_id: case.to_string(),
+            page_size: 200,
+            page_token,
+            ..Default::default()
+        };
+        let request = world.request(COORDINATOR, message);
+        let part = world.timeline.get_timeline(request).await.unwrap().into_inner();
+        assert!(part.encoded_len() < MESSAGE_BYTES && !part.items.is_empty());
+        paged.extend(part.items);
+        let on_record = "SELECT sum(cardinality(event_ids)) FROM log.reads WHERE method LIKE '%/GetTimeline'";
+        assert_eq!(world.sql(on_record).await, paged.len().to_string());
+        page_token = part.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let streamed: Vec<_> = got.into_iter().filter_map(|item| item.item).collect();
+    assert_eq!(paged, streamed);
 }

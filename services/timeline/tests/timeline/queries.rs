@@ -3,7 +3,7 @@
 use prost::Message as _;
 use tasuki_contract::DataClass;
 use tasuki_contract::event::v1::{DutyChange, DutyKind, Effects, Relation};
-use tasuki_contract::intake::v1::ReferralAcknowledged;
+use tasuki_contract::intake::v1::{ReferralAcknowledged, ReferralSubmitted, ReferralWithdrawn};
 use tasuki_contract::timeline::v1 as pb;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineService as _;
 use tasuki_privacy::PERSONAL;
@@ -250,4 +250,36 @@ async fn caseload_and_duties_are_those_of_the_post() {
     assert_eq!((world.reads("ListCaseload").await, world.reads("ListDuties").await), (2 + 1 + 3 + 1, 2 + 1));
     let mixed = "SELECT count(*) FROM log.reads WHERE cardinality(case_ids) > 1";
     assert_eq!(world.sql(mixed).await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_was_taken_back_is_off_the_card_of_who_may_read_that_it_was() {
+    let world = World::start().await;
+    let case = world.open_case(&PERSONAL, &[COORDINATOR, NURSES]).await;
+    let joined = joins(case, &[(NURSES, Relation::Receiver)]);
+    world.tell(COORDINATOR, case, ReferralAcknowledged::default(), joined).await;
+    world.refer(case, vec![text("emergency_signs", "MARK-SIGN")]).await;
+    let referral_id = Uuid::now_v7().to_string();
+    let sent = ReferralSubmitted {
+        referral_id: referral_id.clone(),
+        facts: vec![text("emergency_signs", "none")],
+        ..Default::default()
+    };
+    world.tell(NURSERY, case, sent, Effects::default()).await;
+    let statements = async |post| {
+        let card = world.card(post, case).await.unwrap();
+        let sources = |known: &pb::KnownFact| {
+            let others = known.other_statements.iter().map(|other| other.source_post_id.clone());
+            [known.source_post_id.clone()].into_iter().chain(others).collect::<Vec<_>>()
+        };
+        let signs = card.facts.iter().filter(|known| known.fact.as_ref().unwrap().key == "emergency_signs");
+        signs.flat_map(sources).collect::<Vec<_>>()
+    };
+    let both = [NURSERY, HOSPITAL].map(|post| post.id().to_string());
+    assert_eq!(statements(COORDINATOR).await, both);
+    world
+        .tell(NURSERY, case, ReferralWithdrawn { referral_id, ..Default::default() }, Effects::default())
+        .await;
+    assert_eq!(statements(COORDINATOR).await, [HOSPITAL.id().to_string()]);
+    assert_eq!(statements(NURSES).await, both, "its own part is neither: to it nothing happened");
 }
