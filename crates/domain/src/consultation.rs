@@ -299,7 +299,7 @@ pub fn open_case(
         .joins(desk, Relation::Receiver)
         .joins(intake, Relation::Ward)
         .leads(lead)
-        .grants(grant, &[desk, intake], SOURCE_CLASSES);
+        .grants(grant, &[desk, intake], SOURCE_CLASSES, []);
     let events = vec![
         listed(Doing::of(case), id, desk, Stage::CaseOpen).by(ConsultationState::stream(id), became),
         opening.by(CaseState::stream(case), opened),

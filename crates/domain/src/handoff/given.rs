@@ -53,7 +53,7 @@ pub(crate) fn open_case(world: &mut World, number: u128) -> CaseId {
 
 /// The family allows the posts to read the classes.
 pub(crate) fn consent(world: &mut World, case: CaseId, posts: &[PostId], classes: &[DataClass]) {
-    let doing = Doing::of(case).grants(GrantId(Uuid::from_u128(0x9a47)), posts, classes);
+    let doing = Doing::of(case).grants(GrantId(Uuid::from_u128(0x9a47)), posts, classes, []);
     let signed =
         tasuki_contract::consent::v1::ConsentActivated { case_id: case.into(), ..Default::default() };
     write(world, INTAKE, doing.by(CaseState::stream(case), signed));
