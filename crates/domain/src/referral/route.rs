@@ -5,7 +5,7 @@ use tasuki_contract::intake::v1 as pb;
 
 use super::{
     ACKNOWLEDGE_BUSINESS_DAYS, ANSWER_BUSINESS_DAYS, Stage, checked, end_duties, find, listed, part,
-    revision, wards,
+    receiver, revision, wards,
 };
 use crate::case::CaseState;
 use crate::decision::{Decision, Given, check_etag};
@@ -18,8 +18,8 @@ use crate::{days, fields};
 /// The consent held at source named the first receiver: it is not widened to the next one, who sees its own part
 /// until a consent names it. What that post must know beside the original is the caller's `message`: what was sealed
 /// for the first receiver is not read here.
-/// Errors: malformed fields, `NOT_FOUND`, `NOT_YOUR_PART`, `WRONG_STATE`, `STALE_ETAG`, `UNKNOWN_POST`,
-/// `POST_RETIRED`, `DECLINED_BEFORE`.
+/// Errors: malformed fields, among them a receiver that is a family; `NOT_FOUND`, `NOT_YOUR_PART`, `WRONG_STATE`,
+/// `STALE_ETAG`, `UNKNOWN_POST`, `POST_RETIRED`, `DECLINED_BEFORE`.
 pub fn reroute(
     state: &CaseState,
     request: &pb::RerouteReferralRequest,
@@ -45,6 +45,7 @@ pub fn reroute(
     if referral.decliners.contains(&to) && request.reason_again.trim().is_empty() {
         return Err(Reason::DeclinedBefore.into());
     }
+    receiver(to, given)?;
     let acknowledge_by = days::due(given, to, ACKNOWLEDGE_BUSINESS_DAYS)?;
     let answer_by = days::due(given, to, ACKNOWLEDGE_BUSINESS_DAYS + ANSWER_BUSINESS_DAYS)?;
 

@@ -9,7 +9,7 @@ use tasuki_contract::common::v1::{Fact, fact::Value};
 use tasuki_contract::event::v1::{DutyKind, Relation};
 use tasuki_contract::intake::v1 as pb;
 
-use super::{ACKNOWLEDGE_BUSINESS_DAYS, ANSWER_BUSINESS_DAYS, Stage, listed, revision, wards};
+use super::{ACKNOWLEDGE_BUSINESS_DAYS, ANSWER_BUSINESS_DAYS, Stage, listed, receiver, revision, wards};
 use crate::case::CaseState;
 use crate::codes::Table;
 use crate::consent::{self, SOURCE_CLASSES};
@@ -77,7 +77,7 @@ pub fn submit(
         return Err(Refusal::invalid("consent_at_source", Violation::NOT_ALLOWED));
     }
     given.directory.active_post(sender)?;
-    given.directory.active_post(to)?;
+    receiver(to, given)?;
 
     let referral = ReferralId(given.ids.fresh());
     let case = case.unwrap_or_else(|| CaseId(given.ids.fresh()));

@@ -280,6 +280,34 @@ fn a_receiver_must_be_an_active_post_other_than_the_sender() {
 }
 
 #[test]
+fn a_referral_never_goes_to_a_family() {
+    let refused = |found: Vec<(String, &'static str)>, field: &str| {
+        assert_eq!(found, [(field.to_owned(), "NOT_ALLOWED")]);
+    };
+    let mut world = World::new();
+    refused(fields(send(&mut world, &seven_items(GUARDIAN))), "to_post_id");
+    assert!(world.cases().is_empty());
+
+    let (mut world, sent) = asked(NURSE);
+    let request = pb::SubmitReferralRequest {
+        case_id: sent.case.into(),
+        consent_at_source: None,
+        ..seven_items(GUARDIAN)
+    };
+    refused(fields(send(&mut world, &request)), "to_post_id");
+    let next = |r: &mut pb::DeclineReferralRequest| {
+        no_nurse(r);
+        r.next_candidate_post_id = GUARDIAN.into();
+    };
+    refused(fields(decline(&mut world, NURSE, sent, next)), "next_candidate_post_id");
+    decline(&mut world, NURSE, sent, no_nurse).unwrap();
+    for by in [HOSPITAL, INTAKE] {
+        refused(fields(reroute(&mut world, by, sent, |r| r.to_post_id = GUARDIAN.into())), "to_post_id");
+    }
+    assert!(!world.case(sent.case).circle.has(GUARDIAN));
+}
+
+#[test]
 fn only_a_member_of_the_circle_refers_into_a_case_and_others_learn_nothing_of_it() {
     let (mut world, sent) = asked(NURSE);
     let mut request = seven_items(NURSERY);
