@@ -155,7 +155,7 @@ reasons! {
     /// Family, outgoing and incoming post have not yet met together.
     NoFullJointContact "NO_FULL_JOINT_CONTACT" Precondition "family and both posts have not yet met together; record a joint contact of all three first" "家族と双方の窓口がそろう面談がまだありません。先に三者での同行面談を記録してください";
     /// An open action has not been adopted.
-    OpenActionsNotAdopted "OPEN_ACTIONS_NOT_ADOPTED" Precondition "every open action must be adopted; name them all in adopted_action_ids" "未完了の担当事項をすべて引き継ぐ必要があります。adopted_action_ids にすべて指定してください";
+    OpenActionsNotAdopted "OPEN_ACTIONS_NOT_ADOPTED" Precondition "every open action must be adopted; name them all in adopted_action_ids, or set adopt_all_open_actions" "未完了の担当事項をすべて引き継ぐ必要があります。adopted_action_ids にすべて指定するか、adopt_all_open_actions を指定してください";
     /// This side has confirmed already.
     AlreadyConfirmed "ALREADY_CONFIRMED" Precondition "already confirmed; nothing more is to do here" "すでに確認済みです。ほかの操作は要りません";
     /// The owner of an action stands outside the circle of the case.

@@ -81,8 +81,7 @@ fn given(wanted: Reason) -> Reason {
             let case_id = first.case.into();
             let request = intake_pb::SubmitReferralRequest { case_id, ..seven_items(COORDINATOR) };
             let state = world.case(first.case);
-            let second =
-                world.run(INTAKE, |given| referral::submit(&state, &request, given)).unwrap().reply;
+            let second = world.run(INTAKE, |given| referral::submit(&state, &request, given)).unwrap().reply;
             reason(accept(&mut world, COORDINATOR, second, as_lead))
         }
         Reason::SupporterHasNotAgreed => {

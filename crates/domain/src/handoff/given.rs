@@ -189,6 +189,16 @@ impl Walk {
         self.world.run(by, |given| super::complete(&state, &request, given))
     }
 
+    pub(crate) fn complete_with_all(&mut self, by: PostId) -> Result<Decision<bool>, Refusal> {
+        let state = self.state();
+        let request = pb::CompleteHandoffRequest {
+            handoff_id: self.id.into(),
+            adopt_all_open_actions: true,
+            ..Default::default()
+        };
+        self.world.run(by, |given| super::complete(&state, &request, given))
+    }
+
     pub(crate) fn cancel(&mut self, by: PostId) -> Result<Decision<()>, Refusal> {
         let state = self.state();
         let request = pb::CancelHandoffRequest {

@@ -181,10 +181,18 @@ pub fn evolve(state: &mut CaseState, recorded: &Recorded) {
             let full = e.family_present && e.outgoing_present && e.incoming_present;
             h.full_contacts += u32::from(full);
         }),
-        Event::HandoffCompletionConfirmed(e) => step(state, &e.handoff_id, |h| {
-            h.confirmed.insert(PostId::trusted(&e.by_post_id));
-            h.adopted.extend(e.adopted_action_ids.iter().map(|id| ActionId::trusted(id)));
-        }),
+        Event::HandoffCompletionConfirmed(e) => {
+            let mut adopted: BTreeSet<ActionId> =
+                e.adopted_action_ids.iter().map(|id| ActionId::trusted(id)).collect();
+            if e.adopted_all_open_actions {
+                let found = state.handoffs.get(&HandoffId::trusted(&e.handoff_id));
+                adopted.extend(found.map(|h| actions_of(state, h.outgoing)).unwrap_or_default());
+            }
+            step(state, &e.handoff_id, |h| {
+                h.confirmed.insert(PostId::trusted(&e.by_post_id));
+                h.adopted.extend(adopted);
+            });
+        }
         Event::HandoffCancelled(e) => step(state, &e.handoff_id, |h| h.stage = Stage::Cancelled),
         Event::ResponsibilityTransferred(e) if e.transfer_reason() == TransferReason::Handoff => {
             step(state, &e.because_of_id, |h| h.stage = Stage::Completed);

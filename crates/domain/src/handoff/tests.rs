@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use tasuki_contract::Event;
 use tasuki_contract::common::v1::CommandContext;
 use tasuki_contract::event::v1::{DutyKind, Relation};
 use tasuki_contract::handoff::v1 as pb;
@@ -273,6 +274,41 @@ fn every_open_action_is_adopted_even_one_that_came_up_between_the_confirmations(
     let owners = walk.state().open_actions;
     let owner = |action| owners[action].owner;
     assert_eq!([&first, &late, &foreign].map(owner), [COORDINATOR, COORDINATOR, HOSPITAL]);
+}
+
+#[test]
+fn no_number_of_open_actions_keeps_the_lead_where_it_is() {
+    let mut walk = Walk::accompanied();
+    let case = walk.case;
+    let open: Vec<_> = (0..501).map(|number| assign(&mut walk.world, case, number, INTAKE)).collect();
+    walk.contact(INTAKE, true).unwrap();
+    assert_eq!(fields(walk.complete(COORDINATOR, &open)), [("adopted_action_ids".to_owned(), "TOO_MANY")]);
+    assert_eq!(reason(walk.complete(COORDINATOR, &open[..500])), Reason::OpenActionsNotAdopted);
+    let outgoing = fields(walk.complete_with_all(INTAKE));
+    assert_eq!(outgoing, [("adopt_all_open_actions".to_owned(), "NOT_ALLOWED")]);
+    let state = walk.state();
+    let both = pb::CompleteHandoffRequest {
+        handoff_id: walk.id.into(),
+        adopted_action_ids: vec![open[0].into()],
+        adopt_all_open_actions: true,
+        ..Default::default()
+    };
+    let refused = walk.world.run(COORDINATOR, |given| super::complete(&state, &both, given));
+    assert_eq!(fields(refused), [("adopted_action_ids".to_owned(), "NOT_ALLOWED")]);
+
+    let confirmed = walk.complete_with_all(COORDINATOR).unwrap();
+    let Event::HandoffCompletionConfirmed(event) = &confirmed.events[0].event else { panic!() };
+    assert!(event.adopted_all_open_actions && event.adopted_action_ids.is_empty());
+    assert_eq!(reason(walk.complete_with_all(COORDINATOR)), Reason::AlreadyConfirmed);
+    // What comes up afterwards was not among them.
+    let late = assign(&mut walk.world, case, 501, INTAKE);
+    assert_eq!(reason(walk.complete(INTAKE, &[])), Reason::OpenActionsNotAdopted);
+    walk.complete_with_all(COORDINATOR).unwrap();
+    assert!(walk.complete(INTAKE, &[]).unwrap().reply);
+    assert_eq!(walk.state().circle.lead, Some(COORDINATOR));
+    let owners = walk.state().open_actions;
+    assert!(open.iter().chain([&late]).all(|action| owners[action].owner == COORDINATOR));
+    walk.world.assert_nobody_is_dropped();
 }
 
 #[test]
