@@ -201,7 +201,8 @@ pub fn change_holders(
 ///
 /// `cases_led` is the number of open cases that the post leads, counted by the caller at the versions it relies on.
 /// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_POST`, `POST_RETIRED`, `STALE_ETAG`, `POST_HAS_CASES`;
-/// `WRONG_STATE` of the intake post of a municipality, which every case there falls back to.
+/// `WRONG_STATE` of a post that is or was the intake post of a municipality: it stays the ward's of the cases that were
+/// opened meanwhile, which would be left without one. Its holders may be those of the present intake post.
 pub fn retire_post(
     request: &pb::RetirePostRequest,
     cases_led: u64,
@@ -222,7 +223,7 @@ pub fn retire_post(
     for code in directory.municipalities.keys().map(String::as_str).chain(own) {
         given.directory.noting(stream(Kind::Municipality, municipality_stream(code)));
     }
-    if directory.municipalities.values().any(|rules| rules.intake_post == id) {
+    if directory.intake_posts.contains(&id) {
         return Err(Reason::WrongState.into());
     }
     let event = pb::PostRetired { post_id: id.into() };
@@ -244,7 +245,8 @@ fn active(
 /// Sets a municipality's intake post and the kinds that may lead there. Caller: operator.
 ///
 /// Without kinds, the dictionary's default holds. A kind that may lead once may lead for good: cases may rest on it.
-/// Another intake post is for the cases to come: the present ones keep their responsible post and their ward's.
+/// Another intake post is for the cases to come: the present ones keep their responsible post and their ward's, which
+/// for their sake is not retired.
 /// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_POST`, `POST_RETIRED`, `STALE_ETAG`; `MAY_NOT_LEAD` of the
 /// intake post, `WRONG_STATE` when a kind would be taken out.
 pub fn configure_municipality(

@@ -182,6 +182,19 @@ fn another_intake_post_leaves_every_open_case_its_responsible_post() {
 }
 
 #[test]
+fn a_former_intake_post_stays_for_the_cases_whose_ward_it_is() {
+    let (mut world, sent) = crate::referral::tests::asked(COORDINATOR);
+    crate::referral::tests::accept(&mut world, COORDINATOR, sent, crate::referral::tests::as_lead).unwrap();
+    let mut request = configure(&[], HEALTH);
+    request.municipality_code = WARD.to_owned();
+    world.run_operator(|given| configure_municipality(&request, given)).unwrap();
+    let retire = pb::RetirePostRequest { post_id: INTAKE.into(), context: None };
+    assert_eq!(reason(world.run_operator(|given| retire_post(&retire, 0, given))), Reason::WrongState);
+    let holders = pb::ChangeHoldersRequest { post_id: INTAKE.into(), ..Default::default() };
+    world.run_operator(|given| change_holders(&holders, given)).unwrap();
+}
+
+#[test]
 fn retiring_a_post_relies_on_every_municipality_that_could_have_made_it_its_intake_post() {
     let mut world = World::new();
     let retire = pb::RetirePostRequest { post_id: NURSE.into(), context: None };

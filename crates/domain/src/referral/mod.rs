@@ -8,6 +8,8 @@
 //!     ▲                        │ decline              │ decline
 //!     └──────reroute────── needs_routing ◀────────────┘       before acceptance: withdraw ─▶ closed
 //! ```
+//!
+//! What lies unanswered before a post that has been retired is rerouted too.
 
 mod answer;
 mod route;

@@ -583,6 +583,29 @@ fn a_declined_referral_goes_on_and_asks_the_same_post_again_with_a_reason_only()
 }
 
 #[test]
+fn what_lies_unanswered_before_a_retired_post_is_sent_on() {
+    for (by, acknowledged) in [(HOSPITAL, false), (INTAKE, false), (HOSPITAL, true), (INTAKE, true)] {
+        let (mut world, sent) = asked(NURSERY);
+        if acknowledged {
+            acknowledge(&mut world, NURSERY, sent, |_| {}).unwrap();
+        }
+        let on = |r: &mut pb::RerouteReferralRequest| r.to_post_id = OTHER_NURSERY.into();
+        assert_eq!(reason(reroute(&mut world, by, sent, on)), Reason::WrongState);
+        world.retire(NURSERY);
+        let back = |r: &mut pb::RerouteReferralRequest| r.to_post_id = NURSERY.into();
+        assert_eq!(reason(reroute(&mut world, by, sent, back)), Reason::PostRetired);
+        let decision = reroute(&mut world, by, sent, on).unwrap();
+        assert!(!decision.events[0].effects.party_post_ids.contains(&NURSERY.to_string()));
+        let state = referral(&world, sent);
+        assert_eq!((state.stage, state.receiver), (Stage::Submitted, OTHER_NURSERY));
+        assert!(!state.duties.iter().any(|(_, owner)| *owner == NURSERY), "{:?}", state.duties);
+        assert!(state.duties.contains(&(DutyKind::DutySupply, HOSPITAL)));
+        assert!(relations(&world, sent, NURSERY).is_empty());
+        accept(&mut world, OTHER_NURSERY, sent, soon).unwrap();
+    }
+}
+
+#[test]
 fn whoever_sends_a_referral_on_tells_the_next_post_what_it_must_know() {
     let (mut world, sent) = asked(NURSERY);
     decline(&mut world, NURSERY, sent, no_nurse).unwrap();
