@@ -50,8 +50,10 @@ violations! {
     WRONG_KIND "is not of the kind that the dictionary names for the key" "項目辞書が定める種類の値ではありません";
     /// Must be empty here.
     NOT_ALLOWED "is not allowed here" "ここでは指定できません";
-    /// A control character in a text.
-    CONTROL_CHARACTER "holds a control character" "制御文字が含まれています";
+    /// A control character in a text, or one that turns the direction in which it is read.
+    CONTROL_CHARACTER "holds a control character, or one that turns the reading direction" "制御文字または文字方向を変える文字が含まれています";
+    /// No telephone number.
+    BAD_TELEPHONE "is no telephone number: digits, + - ( ) and spaces, with an extension after ext. or x" "電話番号ではありません。数字と + - ( ) と空白、内線は「内線」か ext. に続けて入力してください";
     /// A full-width space in a name.
     IDEOGRAPHIC_SPACE "holds a full-width space" "全角の空白が含まれています";
     /// A reading that is not in full-width katakana.

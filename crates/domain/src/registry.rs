@@ -60,7 +60,7 @@ pub fn register_agency(
     fields::text(&mut checks, "name_en", &request.name_en, fields::LABEL_CHARS_MAX);
     let code = &request.municipality_code;
     fields::municipality(&mut checks, "municipality_code", code);
-    fields::at_most(&mut checks, "telephone", &request.telephone, fields::TELEPHONE_CHARS_MAX);
+    fields::telephone(&mut checks, "telephone", &request.telephone);
     let family = request.kind == crate::consent::FAMILY_KIND;
     // The directory is open to every agency; a family's telephone is not.
     checks.require(!family || request.telephone.is_empty(), "telephone", Violation::NOT_ALLOWED);

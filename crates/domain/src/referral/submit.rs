@@ -187,7 +187,7 @@ fn check(
     for (i, weekday) in request.weekdays.iter().enumerate() {
         checks.require((1..=7).contains(weekday), format!("weekdays[{i}]"), Violation::OUT_OF_RANGE);
     }
-    fields::at_most(&mut checks, "sender_telephone", &request.sender_telephone, fields::TELEPHONE_CHARS_MAX);
+    fields::telephone(&mut checks, "sender_telephone", &request.sender_telephone);
     fields::at_most(&mut checks, "message", &request.message, fields::TEXT_CHARS_MAX);
     fields::at_most(&mut checks, "label", &request.label, fields::LABEL_CHARS_MAX);
     let anonymous = request.consent_at_source.as_ref().is_some_and(|consent| consent.anonymous);
