@@ -50,7 +50,7 @@ fn given(wanted: Reason) -> Reason {
         }
         Reason::OperatorOnly => {
             let request = directory_pb::RegisterAgencyRequest::default();
-            reason(World::new().run(INTAKE, |given| registry::register_agency(&request, given)))
+            reason(World::new().run(INTAKE, |given| registry::register_agency(&request, false, given)))
         }
         Reason::UnknownPost => submitted(&seven_items(UNKNOWN)),
         Reason::PostRetired => submitted(&seven_items(RETIRED)),
@@ -137,7 +137,7 @@ fn given(wanted: Reason) -> Reason {
                 municipality_code: UNCONFIGURED.to_owned(),
                 ..Default::default()
             };
-            reason(World::new().run_operator(|given| registry::register_agency(&request, given)))
+            reason(World::new().run_operator(|given| registry::register_agency(&request, false, given)))
         }
         Reason::PostHasCases => {
             let request = directory_pb::RetirePostRequest { post_id: INTAKE.into(), context: None };
