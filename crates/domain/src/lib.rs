@@ -64,6 +64,7 @@ pub mod ids;
 pub mod kana;
 pub mod meeting;
 pub mod municipality;
+pub mod purpose;
 pub mod referral;
 pub mod refusal;
 pub mod registry;

@@ -298,5 +298,8 @@ async fn what_is_no_request_has_a_reason_too() {
         assert_eq!((seen.code, seen.reason.as_str()), (Code::InvalidArgument, "INVALID_ARGUMENT"));
         assert_eq!(seen.fields, [(field.to_owned(), why.to_owned())]);
     }
+    let own = with("x-purpose", "own_family");
+    let seen = Seen::refused(hospital.referrals().submit_referral(own).await);
+    assert_eq!((seen.code, seen.reason.as_str()), (Code::PermissionDenied, "PURPOSE_NOT_YOURS"));
     assert_eq!(log_head(world).await, before, "something was appended");
 }
