@@ -60,7 +60,7 @@ named_enum! {
         TooLong = "too_long",
         /// More items than allowed.
         TooMany = "too_many",
-        /// A control character other than a line break or tab, or any in a name.
+        /// A control character other than a line break or tab, or any in a name; one that turns the reading direction.
         ControlCharacter = "control_character",
         /// A code that the key's table does not hold.
         UnknownCode = "unknown_code",
@@ -166,15 +166,36 @@ fn check_text(rule: Option<Rule>, text: &str) -> Result<(), FieldReason> {
         }
         _ => {
             length(text, TEXT_CHARS_MAX)?;
-            let refused = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-            if text.chars().any(refused) { Err(FieldReason::ControlCharacter) } else { Ok(()) }
+            if is_clean(text) { Ok(()) } else { Err(FieldReason::ControlCharacter) }
         }
     }
 }
 
+/// Whether a text has no control character but line breaks and tabs, and none that turns the direction in which the
+/// text around it is read.
+pub(crate) fn is_clean(text: &str) -> bool {
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let breaks = matches!(c, '\n' | '\t') || (c == '\r' && rest.peek() == Some(&'\n'));
+        if (c.is_control() && !breaks) || turns_direction(c) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The overrides, embeddings and isolates of bidirectional text, with which a text can show as another one.
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn check_line(text: &str, chars_max: usize) -> Result<(), FieldReason> {
     length(text, chars_max)?;
-    if text.chars().any(char::is_control) { Err(FieldReason::ControlCharacter) } else { Ok(()) }
+    if text.chars().any(|c| c.is_control() || turns_direction(c)) {
+        Err(FieldReason::ControlCharacter)
+    } else {
+        Ok(())
+    }
 }
 
 fn length(text: &str, chars_max: usize) -> Result<(), FieldReason> {

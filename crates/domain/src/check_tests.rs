@@ -84,7 +84,18 @@ fn texts_have_a_bound_and_no_control_characters() {
     assert_eq!(reason("address_text", ValueRef::Text(&longest)), None);
     assert_eq!(reason("address_text", ValueRef::Text(&format!("{longest}あ"))), Some(FieldReason::TooLong));
     assert_eq!(reason("address_text", ValueRef::Text(" \u{3000}\n")), Some(FieldReason::Empty));
-    assert_eq!(reason("address_text", ValueRef::Text("a\u{0}b")), Some(FieldReason::ControlCharacter));
+    for c in
+        ['\0', '\u{1b}', '\r', '\u{7f}', '\u{85}', '\u{9b}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}']
+    {
+        let text = format!("a{c}b");
+        assert_eq!(
+            reason("address_text", ValueRef::Text(&text)),
+            Some(FieldReason::ControlCharacter),
+            "{c:?}"
+        );
+        assert_eq!(reason("name_kanji", ValueRef::Text(&text)), Some(FieldReason::ControlCharacter), "{c:?}");
+    }
+    assert_eq!(reason("address_text", ValueRef::Text("甲\r\n乙\n\t丙")), None);
     assert_eq!(reason("clinical_course", ValueRef::Text("一\n二")), None);
     let many = vec!["x".to_owned(); ITEMS_MAX + 1];
     assert_eq!(reason("siblings", ValueRef::TextList(&many)), Some(FieldReason::TooMany));

@@ -193,7 +193,7 @@ fn check_caller(checks: &mut Checks, request: &pb::RecordConsultationRequest) {
         None => {}
     }
     fields::at_most(checks, "caller_label", &request.caller_label, fields::LABEL_CHARS_MAX);
-    fields::at_most(checks, "caller_telephone", &request.caller_telephone, fields::TELEPHONE_CHARS_MAX);
+    fields::telephone(checks, "caller_telephone", &request.caller_telephone);
 }
 
 /// Says what the desk answered by itself. Caller: the desk.
@@ -299,7 +299,7 @@ pub fn open_case(
         .joins(desk, Relation::Receiver)
         .joins(intake, Relation::Ward)
         .leads(lead)
-        .grants(grant, &[desk, intake], SOURCE_CLASSES);
+        .grants(grant, &[desk, intake], SOURCE_CLASSES, []);
     let events = vec![
         listed(Doing::of(case), id, desk, Stage::CaseOpen).by(ConsultationState::stream(id), became),
         opening.by(CaseState::stream(case), opened),

@@ -68,6 +68,8 @@ pub struct Directory {
     pub posts: BTreeMap<PostId, Post>,
     /// Municipalities by code.
     pub municipalities: BTreeMap<String, Municipality>,
+    /// Posts that are or were the intake post of a municipality: the cases opened meanwhile have them as their ward's.
+    pub intake_posts: BTreeSet<PostId>,
     versions: HashMap<StreamRef, u64>,
 }
 
@@ -137,6 +139,7 @@ impl Directory {
                     intake_post: PostId::trusted(&e.intake_post_id),
                     kinds_that_may_lead: e.kinds_that_may_lead.iter().cloned().collect(),
                 };
+                self.intake_posts.insert(municipality.intake_post);
                 self.municipalities.insert(municipality.code.clone(), municipality);
             }
             _ => {}

@@ -93,8 +93,14 @@ impl Doing {
         self
     }
 
-    /// The posts may read the classes from here on, without an end.
-    pub fn grants(self, grant: GrantId, posts: &[PostId], classes: &[DataClass]) -> Self {
+    /// The posts may read the classes from here on, without an end and but for the excluded keys.
+    pub fn grants(
+        self,
+        grant: GrantId,
+        posts: &[PostId],
+        classes: &[DataClass],
+        excluded_keys: impl IntoIterator<Item = String>,
+    ) -> Self {
         let mut recipients: Vec<Recipient> = Vec::new();
         for post in posts {
             let recipient = Recipient { who: Some(Who::PostId(post.to_string())) };
@@ -103,7 +109,9 @@ impl Doing {
             }
         }
         let classes = classes.iter().map(|class| i32::from(*class)).collect();
-        self.grant(GrantChange { grant_id: grant.into(), recipients, classes, ..GrantChange::default() })
+        let excluded_keys = excluded_keys.into_iter().collect();
+        let grant_id = grant.into();
+        self.grant(GrantChange { grant_id, recipients, classes, excluded_keys, ..GrantChange::default() })
     }
 
     /// The grant begins or ends; its case is filled in.

@@ -18,9 +18,29 @@ pub const LABEL_CHARS_MAX: usize = 120;
 /// Characters of a telephone number with its extension.
 pub const TELEPHONE_CHARS_MAX: usize = 60;
 
-/// Notes a text that is longer than `chars_max`.
+/// Notes a text that is longer than `chars_max`, or that holds a character with which it shows as another one.
 pub fn at_most(checks: &mut Checks, field: &str, text: &str, chars_max: usize) {
-    checks.require(text.chars().nth(chars_max).is_none(), field, Violation::TOO_LONG);
+    let fits = text.chars().nth(chars_max).is_none();
+    checks.require(fits, field, Violation::TOO_LONG);
+    checks.require(!fits || crate::check::is_clean(text), field, Violation::CONTROL_CHARACTER);
+}
+
+/// Notes a text that is no telephone number: digits, `+`, `-`, `(`, `)` and spaces, with an extension after `ext.`, `x`
+/// or `内線`. An empty one is allowed.
+pub fn telephone(checks: &mut Checks, field: &str, text: &str) {
+    let fits = text.chars().nth(TELEPHONE_CHARS_MAX).is_none();
+    checks.require(fits, field, Violation::TOO_LONG);
+    checks.require(!fits || text.trim().is_empty() || is_telephone(text), field, Violation::BAD_TELEPHONE);
+}
+
+fn is_telephone(text: &str) -> bool {
+    let dialled = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '(' | ')' | ' ');
+    let (number, extension) = text.split_at(text.find(|c| !dialled(c)).unwrap_or(text.len()));
+    let marks = ["ext.", "ext", "x", "内線"];
+    let inner = marks.iter().find_map(|mark| extension.strip_prefix(mark)).unwrap_or(extension);
+    let extended =
+        !inner.is_empty() && inner.chars().all(dialled) && inner.contains(|c: char| c.is_ascii_digit());
+    number.contains(|c: char| c.is_ascii_digit()) && (extension.is_empty() || extended)
 }
 
 /// Notes a text that is empty or longer than `chars_max`.
@@ -106,5 +126,45 @@ pub fn no_repeats<T: PartialEq>(checks: &mut Checks, name: &str, list: &[T], max
     checks.require(list.len() <= max, name, Violation::TOO_MANY);
     for (i, entry) in list.iter().enumerate().take(max) {
         checks.require(!list[..i].contains(entry), format!("{name}[{i}]"), Violation::DUPLICATE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_holds_nothing_that_shows_it_as_another_one() {
+        let why = |text: &str| {
+            let mut checks = Checks::default();
+            super::text(&mut checks, "note", text, 10);
+            checks.done()
+        };
+        for c in ['\0', '\u{1b}', '\u{9b}', '\u{85}', '\r', '\u{202e}', '\u{202a}', '\u{2066}', '\u{2069}'] {
+            let refused = crate::refusal::Refusal::invalid("note", Violation::CONTROL_CHARACTER);
+            assert_eq!(why(&format!("甲{c}乙")), Err(refused), "{c:?}");
+        }
+        assert_eq!(why("甲\r\n乙\n\t丙"), Ok(()));
+    }
+
+    #[test]
+    fn a_telephone_number_is_one_that_can_be_dialled() {
+        let is = |text: &str| {
+            let mut checks = Checks::default();
+            telephone(&mut checks, "telephone", text);
+            checks.done().is_ok()
+        };
+        for good in
+            ["", "00-0000-0000", "+81 (0)00-0000-0000", "00-0000-0000 内線12", "00-0000-0000 (内線 12)"]
+        {
+            assert!(is(good), "{good}");
+        }
+        assert!(is("00-0000-0000 ext. 12") && is("00-0000-0000x12"));
+        for bad in
+            ["none", "内線12", "00-0000-0000 内線", "00-0000\u{202e}-0000", "00-0000\n0000", "00 x12 x13"]
+        {
+            assert!(!is(bad), "{bad:?}");
+        }
+        assert!(!is(&"0".repeat(TELEPHONE_CHARS_MAX + 1)));
     }
 }

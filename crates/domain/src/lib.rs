@@ -16,6 +16,7 @@
 //! | Hand-offs | [`handoff`]: `propose`, `accompany`, `complete` |
 //! | Meetings and minutes | [`meeting`]: `schedule`, `hold`, `draft` |
 //! | Agencies, posts, municipalities | [`directory`] folds them, [`registry`] decides |
+//! | For what a caller acts | [`purpose`] |
 //! | Saying what an event does, reading a request | [`effects`], [`fields`], [`facts`], [`days`] |
 //! | What everyone looks up | [`codes`], [`score`], [`dictionary`], [`check`], [`visibility`] |
 //! | Dates and names | [`calendar`], [`holidays`], [`era`], [`fiscal`], [`age`], [`kana`], [`municipality`] |
@@ -64,6 +65,7 @@ pub mod ids;
 pub mod kana;
 pub mod meeting;
 pub mod municipality;
+pub mod purpose;
 pub mod referral;
 pub mod refusal;
 pub mod registry;

@@ -52,8 +52,10 @@ violations! {
     WRONG_KIND "is not of the kind that the dictionary names for the key" "項目辞書が定める種類の値ではありません";
     /// Must be empty here.
     NOT_ALLOWED "is not allowed here" "ここでは指定できません";
-    /// A control character in a text.
-    CONTROL_CHARACTER "holds a control character" "制御文字が含まれています";
+    /// A control character in a text, or one that turns the direction in which it is read.
+    CONTROL_CHARACTER "holds a control character, or one that turns the reading direction" "制御文字または文字方向を変える文字が含まれています";
+    /// No telephone number.
+    BAD_TELEPHONE "is no telephone number: digits, + - ( ) and spaces, with an extension after ext. or x" "電話番号ではありません。数字と + - ( ) と空白、内線は「内線」か ext. に続けて入力してください";
     /// A full-width space in a name.
     IDEOGRAPHIC_SPACE "holds a full-width space" "全角の空白が含まれています";
     /// A reading that is not in full-width katakana.
@@ -157,7 +159,7 @@ reasons! {
     /// Family, outgoing and incoming post have not yet met together.
     NoFullJointContact "NO_FULL_JOINT_CONTACT" Precondition "family and both posts have not yet met together; record a joint contact of all three first" "家族と双方の窓口がそろう面談がまだありません。先に三者での同行面談を記録してください";
     /// An open action has not been adopted.
-    OpenActionsNotAdopted "OPEN_ACTIONS_NOT_ADOPTED" Precondition "every open action must be adopted; name them all in adopted_action_ids" "未完了の担当事項をすべて引き継ぐ必要があります。adopted_action_ids にすべて指定してください";
+    OpenActionsNotAdopted "OPEN_ACTIONS_NOT_ADOPTED" Precondition "every open action must be adopted; name them all in adopted_action_ids, or set adopt_all_open_actions" "未完了の担当事項をすべて引き継ぐ必要があります。adopted_action_ids にすべて指定するか、adopt_all_open_actions を指定してください";
     /// This side has confirmed already.
     AlreadyConfirmed "ALREADY_CONFIRMED" Precondition "already confirmed; nothing more is to do here" "すでに確認済みです。ほかの操作は要りません";
     /// The owner of an action stands outside the circle of the case.

@@ -50,7 +50,7 @@ fn given(wanted: Reason) -> Reason {
         }
         Reason::OperatorOnly => {
             let request = directory_pb::RegisterAgencyRequest::default();
-            reason(World::new().run(INTAKE, |given| registry::register_agency(&request, given)))
+            reason(World::new().run(INTAKE, |given| registry::register_agency(&request, false, given)))
         }
         Reason::UnknownPost => submitted(&seven_items(UNKNOWN)),
         Reason::PostRetired => submitted(&seven_items(RETIRED)),
@@ -81,8 +81,7 @@ fn given(wanted: Reason) -> Reason {
             let case_id = first.case.into();
             let request = intake_pb::SubmitReferralRequest { case_id, ..seven_items(COORDINATOR) };
             let state = world.case(first.case);
-            let second =
-                world.run(HOSPITAL, |given| referral::submit(&state, &request, given)).unwrap().reply;
+            let second = world.run(INTAKE, |given| referral::submit(&state, &request, given)).unwrap().reply;
             reason(accept(&mut world, COORDINATOR, second, as_lead))
         }
         Reason::SupporterHasNotAgreed => {
@@ -138,7 +137,7 @@ fn given(wanted: Reason) -> Reason {
                 municipality_code: UNCONFIGURED.to_owned(),
                 ..Default::default()
             };
-            reason(World::new().run_operator(|given| registry::register_agency(&request, given)))
+            reason(World::new().run_operator(|given| registry::register_agency(&request, false, given)))
         }
         Reason::PostHasCases => {
             let request = directory_pb::RetirePostRequest { post_id: INTAKE.into(), context: None };

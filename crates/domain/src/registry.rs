@@ -45,29 +45,39 @@ fn decision<R>(given: &Given<'_>, kind: Kind, id: Uuid, events: Vec<Decided>, re
     Decision { events, reply, item: Some((id, revision)) }
 }
 
+/// The id that a caller chose, if any. The nil id stands for an operator without a post, and for nobody.
+fn chosen(checks: &mut Checks, field: &str, text: &str) -> Option<Uuid> {
+    let id = fields::optional_id(checks, field, text);
+    checks.require(!id.is_some_and(|id| id.is_nil()), field, Violation::NOT_ALLOWED);
+    id
+}
+
 /// Registers an agency under the caller's id or a fresh one. Caller: operator.
 ///
+/// `taken` says whether anything at all stands under the id that the caller chose: whatever it is answers alike.
 /// Errors: malformed fields, `OPERATOR_ONLY`, `ALREADY_EXISTS`.
 pub fn register_agency(
     request: &pb::RegisterAgencyRequest,
+    taken: bool,
     given: &mut Given<'_>,
 ) -> Result<Decision<AgencyId>, Refusal> {
     operator(given)?;
     let mut checks = Checks::default();
-    let chosen = fields::optional_id(&mut checks, "agency_id", &request.agency_id);
+    let chosen = chosen(&mut checks, "agency_id", &request.agency_id);
     fields::code(&mut checks, "kind", &[Table::AgencyKind], &request.kind);
     fields::text(&mut checks, "name_ja", &request.name_ja, fields::LABEL_CHARS_MAX);
     fields::text(&mut checks, "name_en", &request.name_en, fields::LABEL_CHARS_MAX);
     let code = &request.municipality_code;
     fields::municipality(&mut checks, "municipality_code", code);
-    fields::at_most(&mut checks, "telephone", &request.telephone, fields::TELEPHONE_CHARS_MAX);
+    fields::telephone(&mut checks, "telephone", &request.telephone);
     let family = request.kind == crate::consent::FAMILY_KIND;
     // The directory is open to every agency; a family's telephone is not.
     checks.require(!family || request.telephone.is_empty(), "telephone", Violation::NOT_ALLOWED);
     checks.done()?;
 
     let id = AgencyId(chosen.unwrap_or_else(|| given.ids.fresh()));
-    if directory(given, Kind::Agency, id.0).agencies.contains_key(&id) {
+    // Not noted where it is taken: a stream of another kind has another version than the directory knows.
+    if taken || directory(given, Kind::Agency, id.0).agencies.contains_key(&id) {
         return Err(Reason::AlreadyExists.into());
     }
     let event = pb::AgencyRegistered {
@@ -136,14 +146,16 @@ fn check_calendar(checks: &mut Checks, calendar: &pb::Calendar) {
 
 /// Creates a post of an agency, with its first holders. Caller: operator.
 ///
+/// `taken` as in [`register_agency`].
 /// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_AGENCY`, `ALREADY_EXISTS`.
 pub fn create_post(
     request: &pb::CreatePostRequest,
+    taken: bool,
     given: &mut Given<'_>,
 ) -> Result<Decision<PostId>, Refusal> {
     operator(given)?;
     let mut checks = Checks::default();
-    let chosen = fields::optional_id(&mut checks, "post_id", &request.post_id);
+    let chosen = chosen(&mut checks, "post_id", &request.post_id);
     let agency = fields::id(&mut checks, "agency_id", &request.agency_id).map(AgencyId);
     fields::text(&mut checks, "label_ja", &request.label_ja, fields::LABEL_CHARS_MAX);
     fields::text(&mut checks, "label_en", &request.label_en, fields::LABEL_CHARS_MAX);
@@ -153,7 +165,7 @@ pub fn create_post(
     let agency = agency.unwrap_or(AgencyId(Uuid::nil()));
     directory(given, Kind::Agency, agency.0).agencies.get(&agency).ok_or(Reason::UnknownAgency)?;
     let id = PostId(chosen.unwrap_or_else(|| given.ids.fresh()));
-    if directory(given, Kind::Post, id.0).posts.contains_key(&id) {
+    if taken || directory(given, Kind::Post, id.0).posts.contains_key(&id) {
         return Err(Reason::AlreadyExists.into());
     }
     let created = pb::PostCreated {
@@ -201,7 +213,8 @@ pub fn change_holders(
 ///
 /// `cases_led` is the number of open cases that the post leads, counted by the caller at the versions it relies on.
 /// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_POST`, `POST_RETIRED`, `STALE_ETAG`, `POST_HAS_CASES`;
-/// `WRONG_STATE` of the intake post of a municipality, which every case there falls back to.
+/// `WRONG_STATE` of a post that is or was the intake post of a municipality: it stays the ward's of the cases that were
+/// opened meanwhile, which would be left without one. Its holders may be those of the present intake post.
 pub fn retire_post(
     request: &pb::RetirePostRequest,
     cases_led: u64,
@@ -222,7 +235,7 @@ pub fn retire_post(
     for code in directory.municipalities.keys().map(String::as_str).chain(own) {
         given.directory.noting(stream(Kind::Municipality, municipality_stream(code)));
     }
-    if directory.municipalities.values().any(|rules| rules.intake_post == id) {
+    if directory.intake_posts.contains(&id) {
         return Err(Reason::WrongState.into());
     }
     let event = pb::PostRetired { post_id: id.into() };
@@ -244,7 +257,8 @@ fn active(
 /// Sets a municipality's intake post and the kinds that may lead there. Caller: operator.
 ///
 /// Without kinds, the dictionary's default holds. A kind that may lead once may lead for good: cases may rest on it.
-/// Another intake post is for the cases to come: the present ones keep their responsible post and their ward's.
+/// Another intake post is for the cases to come: the present ones keep their responsible post and their ward's, which
+/// for their sake is not retired.
 /// Errors: malformed fields, `OPERATOR_ONLY`, `UNKNOWN_POST`, `POST_RETIRED`, `STALE_ETAG`; `MAY_NOT_LEAD` of the
 /// intake post, `WRONG_STATE` when a kind would be taken out.
 pub fn configure_municipality(

@@ -29,7 +29,7 @@ fn configure(kinds: &[&str], intake: PostId) -> pb::ConfigureMunicipalityRequest
 #[test]
 fn an_agency_gets_a_post_with_holders_and_is_retired_again() {
     let mut world = World::new();
-    let registered = world.run_operator(|given| register_agency(&agency(), given)).unwrap().reply;
+    let registered = world.run_operator(|given| register_agency(&agency(), false, given)).unwrap().reply;
     let mut request = pb::CreatePostRequest {
         agency_id: registered.into(),
         label_ja: "例示窓口".to_owned(),
@@ -37,14 +37,17 @@ fn an_agency_gets_a_post_with_holders_and_is_retired_again() {
         holder_subjects: vec!["subject-1".to_owned()],
         ..pb::CreatePostRequest::default()
     };
-    let decision = world.run_operator(|given| create_post(&request, given)).unwrap();
+    let decision = world.run_operator(|given| create_post(&request, false, given)).unwrap();
     assert_eq!(types(&decision.events), ["PostCreated", "PostHolderChanged"]);
     let id = decision.reply;
     assert_eq!(decision.etag(), etag(id.0, 2));
     assert!(world.directory.posts[&id].holders.contains("subject-1"));
 
     request.post_id = id.into();
-    assert_eq!(reason(world.run_operator(|given| create_post(&request, given))), Reason::AlreadyExists);
+    assert_eq!(
+        reason(world.run_operator(|given| create_post(&request, false, given))),
+        Reason::AlreadyExists
+    );
     let vacant = pb::ChangeHoldersRequest { post_id: id.into(), ..Default::default() };
     world.run_operator(|given| change_holders(&vacant, given)).unwrap();
     assert!(world.directory.posts[&id].holders.is_empty());
@@ -60,9 +63,12 @@ fn an_agency_gets_a_post_with_holders_and_is_retired_again() {
 #[test]
 fn an_operators_commands_are_refused_to_posts() {
     let mut world = World::new();
-    assert_eq!(reason(world.run(INTAKE, |given| register_agency(&agency(), given))), Reason::OperatorOnly);
+    assert_eq!(
+        reason(world.run(INTAKE, |given| register_agency(&agency(), false, given))),
+        Reason::OperatorOnly
+    );
     let request = pb::CreatePostRequest::default();
-    assert_eq!(reason(world.run(INTAKE, |given| create_post(&request, given))), Reason::OperatorOnly);
+    assert_eq!(reason(world.run(INTAKE, |given| create_post(&request, false, given))), Reason::OperatorOnly);
     let request = pb::ChangeHoldersRequest::default();
     assert_eq!(reason(world.run(INTAKE, |given| change_holders(&request, given))), Reason::OperatorOnly);
     let request = pb::RetirePostRequest::default();
@@ -82,7 +88,7 @@ fn every_malformed_field_of_an_agency_is_named() {
         telephone: "00-0000-0000".to_owned(),
         ..pb::RegisterAgencyRequest::default()
     };
-    let found = fields(World::new().run_operator(|given| register_agency(&request, given)));
+    let found = fields(World::new().run_operator(|given| register_agency(&request, false, given)));
     let expected = [
         ("agency_id", "NOT_A_UUID"),
         ("name_ja", "TOO_LONG"),
@@ -98,8 +104,57 @@ fn an_agency_is_registered_once_under_its_own_id() {
     let mut world = World::new();
     let mut request = agency();
     request.agency_id = agency_of(UNKNOWN).into();
-    world.run_operator(|given| register_agency(&request, given)).unwrap();
-    assert_eq!(reason(world.run_operator(|given| register_agency(&request, given))), Reason::AlreadyExists);
+    world.run_operator(|given| register_agency(&request, false, given)).unwrap();
+    assert_eq!(
+        reason(world.run_operator(|given| register_agency(&request, false, given))),
+        Reason::AlreadyExists
+    );
+}
+
+#[test]
+fn the_nil_id_is_no_agency_and_no_post() {
+    let mut world = World::new();
+    let nil = Uuid::nil().to_string();
+    let request = pb::RegisterAgencyRequest { agency_id: nil.clone(), ..agency() };
+    let found = fields(world.run_operator(|given| register_agency(&request, false, given)));
+    assert_eq!(found, [("agency_id".to_owned(), "NOT_ALLOWED")]);
+    let request = pb::CreatePostRequest {
+        post_id: nil,
+        agency_id: agency_of(NURSE).into(),
+        label_ja: "例示窓口".to_owned(),
+        label_en: "Example desk".to_owned(),
+        ..pb::CreatePostRequest::default()
+    };
+    let found = fields(world.run_operator(|given| create_post(&request, false, given)));
+    assert_eq!(found, [("post_id".to_owned(), "NOT_ALLOWED")]);
+}
+
+#[test]
+fn an_id_under_which_anything_stands_is_taken_and_nothing_is_relied_on_for_it() {
+    let (mut world, sent) = crate::referral::tests::asked(NURSE);
+    let case = sent.case.0;
+    let agency = pb::RegisterAgencyRequest { agency_id: case.to_string(), ..agency() };
+    let post = pb::CreatePostRequest {
+        post_id: case.to_string(),
+        agency_id: agency_of(NURSE).into(),
+        label_ja: "例示窓口".to_owned(),
+        label_en: "Example desk".to_owned(),
+        ..pb::CreatePostRequest::default()
+    };
+    let mut relied_on = Vec::new();
+    let refused = world.run_operator(|given| {
+        let refused = register_agency(&agency, true, given);
+        relied_on = given.directory.relied_on();
+        refused
+    });
+    assert_eq!(reason(refused), Reason::AlreadyExists);
+    let refused = world.run_operator(|given| {
+        let refused = create_post(&post, true, given);
+        relied_on.extend(given.directory.relied_on());
+        refused
+    });
+    assert_eq!(reason(refused), Reason::AlreadyExists);
+    assert!(relied_on.iter().all(|(stream, _)| stream.id != case));
 }
 
 #[test]
@@ -179,6 +234,19 @@ fn another_intake_post_leaves_every_open_case_its_responsible_post() {
     assert_eq!(reason(world.run_operator(|given| retire_post(&retire, 1, given))), Reason::PostHasCases);
     let retire = pb::RetirePostRequest { post_id: HEALTH.into(), context: None };
     assert_eq!(reason(world.run_operator(|given| retire_post(&retire, 0, given))), Reason::WrongState);
+}
+
+#[test]
+fn a_former_intake_post_stays_for_the_cases_whose_ward_it_is() {
+    let (mut world, sent) = crate::referral::tests::asked(COORDINATOR);
+    crate::referral::tests::accept(&mut world, COORDINATOR, sent, crate::referral::tests::as_lead).unwrap();
+    let mut request = configure(&[], HEALTH);
+    request.municipality_code = WARD.to_owned();
+    world.run_operator(|given| configure_municipality(&request, given)).unwrap();
+    let retire = pb::RetirePostRequest { post_id: INTAKE.into(), context: None };
+    assert_eq!(reason(world.run_operator(|given| retire_post(&retire, 0, given))), Reason::WrongState);
+    let holders = pb::ChangeHoldersRequest { post_id: INTAKE.into(), ..Default::default() };
+    world.run_operator(|given| change_holders(&holders, given)).unwrap();
 }
 
 #[test]

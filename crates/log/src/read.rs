@@ -201,6 +201,18 @@ impl Reader {
         Ok(client.query_one(&statement, &[&post]).await?.get::<_, i64>(0) as u64)
     }
 
+    /// The current versions of those of the given streams that are of the given kinds, numbers of the contract's
+    /// `StreamKind`; those that do not exist, or are of another kind, are left out.
+    pub async fn versions_of_kinds(&self, streams: &[(i32, Uuid)]) -> Result<Vec<(Uuid, u64)>, LogError> {
+        let client = self.database.get().await?;
+        let sql = "SELECT stream_id, version FROM log.streams JOIN unnest($1::int[], $2::uuid[]) AS wanted (kind, id) \
+                   ON stream_id = wanted.id AND streams.kind = wanted.kind";
+        let statement = client.prepare_cached(sql).await?;
+        let (kinds, ids): (Vec<i32>, Vec<Uuid>) = streams.iter().copied().unzip();
+        let rows = client.query(&statement, &[&kinds, &ids]).await?;
+        Ok(rows.iter().map(|r| (r.get(0), r.get::<_, i64>(1) as u64)).collect())
+    }
+
     /// The current versions of the given streams; those that do not exist are left out.
     pub async fn versions(&self, streams: &[Uuid]) -> Result<Vec<(Uuid, u64)>, LogError> {
         let client = self.database.get().await?;

@@ -3,15 +3,13 @@
 //! Inputs are the viewer, the circle and the day, nothing else: no content, no clock. Both a relation and a grant are
 //! needed beyond an own part; a family needs no grant to read about its own child.
 
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use tasuki_contract::DataClass;
-use tasuki_contract::event::v1::{Header, ItemKind, Relation};
+use tasuki_contract::event::v1::{Header, ItemChange, ItemKind, Relation};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::circle::{Circle, Grant, Recipient};
-use tasuki_domain::ids::{AgencyId, GrantId, PostId, ReferralId};
-use tasuki_domain::referral::ReferralState;
+use tasuki_domain::ids::{AgencyId, GrantId, HandoffId, PostId, ReferralId};
 use tasuki_domain::visibility::{self, Condition, Level, ReaderGroup};
 
 use crate::class::{self, PERSONAL};
@@ -44,8 +42,8 @@ pub struct Access<'a> {
     pub(crate) viewer: &'a Viewer,
     pub(crate) group: Option<ReaderGroup>,
     circle: &'a Circle,
-    /// The referrals of the case as they stand now; `None` where nobody has said.
-    referrals: Option<&'a BTreeMap<ReferralId, ReferralState>>,
+    /// The case as it stands now, for its referrals and hand-offs; `None` where nobody has said.
+    case: Option<&'a CaseState>,
     day: i32,
     /// Stands in the circle for more than being asked.
     pub(crate) member: bool,
@@ -68,7 +66,7 @@ impl<'a> Access<'a> {
             viewer,
             group,
             circle,
-            referrals: None,
+            case: None,
             day,
             member,
             only_asked: !member && circle.has(viewer.post),
@@ -78,9 +76,10 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// The same, with the referrals of the case as they stand now: what [`Self::event_of`] needs beside the circle.
+    /// The same, with the referrals and hand-offs of the case as they stand now: what [`Self::event_of`] needs beside
+    /// the circle.
     pub fn of_case(viewer: &'a Viewer, case: &'a CaseState, day: i32) -> Self {
-        Self { referrals: Some(&case.referrals), ..Self::new(viewer, &case.circle, day) }
+        Self { case: Some(case), ..Self::new(viewer, &case.circle, day) }
     }
 
     /// Whether the viewer stands in the circle at all; who does not learns nothing of the case but its own parts.
@@ -125,7 +124,7 @@ impl<'a> Access<'a> {
 
     /// The lens for the event of this header: the one answer for a timeline, a feed, a card and a single referral.
     ///
-    /// Beside what the header says, the present counts for referrals, on [`Self::of_case`]:
+    /// Beside what the header says, the present counts for referrals and hand-offs, on [`Self::of_case`]:
     ///
     /// * Whoever the header names has it as its own part, an intake post too that reads nothing else of the case.
     /// * Who was asked by the event and has declined, or before whom it was taken back, keeps the event and its open
@@ -133,7 +132,7 @@ impl<'a> Access<'a> {
     ///   while something else is before it in the same case.
     /// * A submission is the own part of whoever it was sent on to, too.
     ///
-    /// Where nobody has said how the referrals stand, who was asked keeps its open fields only.
+    /// Where nobody has said how referrals and hand-offs stand, who was asked keeps its open fields only.
     pub fn event_of(&self, header: &Header) -> EventAccess<'_> {
         let me = self.viewer.post;
         let effects = header.effects.iter();
@@ -143,23 +142,31 @@ impl<'a> Access<'a> {
         });
         let class = header.data_class();
         let referral = class == DataClass::ReferralState;
-        let before_me = referral && {
-            let mut items = effects.flat_map(|e| &e.items).filter(|i| i.kind() == ItemKind::ItemReferral);
-            items.any(|item| self.is_before_me(&ReferralId::trusted(&item.item_id)))
-        };
+        let asking = referral || class == DataClass::Handoff;
+        let before_me = asking && effects.flat_map(|e| &e.items).any(|item| self.is_before_me(item));
         let part = match named {
-            true if referral && asks_me && !before_me => Part::Open,
+            true if asking && asks_me && !before_me => Part::Open,
             true => Part::Whole,
-            false if before_me && SUBMISSION == header.r#type => Part::Whole,
+            false if referral && before_me && SUBMISSION == header.r#type => Part::Whole,
             false => Part::None,
         };
         let is_author = AgencyId::trusted(&header.agency_id) == self.viewer.agency;
         EventAccess::new(self, class, part, is_author)
     }
 
-    fn is_before_me(&self, referral: &ReferralId) -> bool {
-        let found = self.referrals.and_then(|all| all.get(referral));
-        found.is_some_and(|referral| referral.is_before(self.viewer.post))
+    fn is_before_me(&self, item: &ItemChange) -> bool {
+        let (Some(case), me) = (self.case, self.viewer.post) else { return false };
+        match item.kind() {
+            ItemKind::ItemReferral => {
+                let found = case.referrals.get(&ReferralId::trusted(&item.item_id));
+                found.is_some_and(|referral| referral.is_before(me))
+            }
+            ItemKind::ItemHandoff => {
+                let found = case.handoffs.get(&HandoffId::trusted(&item.item_id));
+                found.is_some_and(|handoff| handoff.is_before(me))
+            }
+            _ => false,
+        }
     }
 
     /// Classes that the card withholds in whole or in part, from viewer, circle and day alone.

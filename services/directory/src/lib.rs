@@ -31,13 +31,44 @@ impl Directory {
         Q: command::Request,
         P: command::Response,
     {
+        let decide = |request: &Q, _: bool, given: &mut Given<'_>| decide(request, given);
+        self.create(request, |_| "", decide, reply).await
+    }
+
+    /// As [`command`](Self::command), of one that registers something under an id that its caller may choose.
+    async fn create<Q, R, P>(
+        &self,
+        request: Request<Q>,
+        chosen: impl Fn(&Q) -> &str,
+        decide: impl Fn(&Q, bool, &mut Given<'_>) -> Result<Decision<R>, Refusal>,
+        reply: impl Fn(R) -> P,
+    ) -> Result<Response<P>, Status>
+    where
+        Q: command::Request,
+        P: command::Response,
+    {
         let caller = self.0.context(request.metadata()).await?;
         let request = request.get_ref();
-        let decide = |(): &(), given: &mut Given<'_>| decide(request, given);
-        let answer = command::run(&self.0, &caller, request, || async { Ok(()) }, decide, reply).await?;
+        let id = uuid::Uuid::try_parse(chosen(request)).ok();
+        let load = || async move {
+            let Some(id) = id else { return Ok(Taken(false)) };
+            let found = self.0.reader().versions(&[id]).await.map_err(|e| errors::fault(&e))?;
+            Ok(Taken(!found.is_empty()))
+        };
+        let decide = |taken: &Taken, given: &mut Given<'_>| decide(request, taken.0, given);
+        let answer = command::run(&self.0, &caller, request, load, decide, reply).await?;
         // The caller may use at once what it has just registered.
         let _ = self.0.refresh_directory().await;
         Ok(Response::new(answer))
+    }
+}
+
+/// Whether anything stands under an id, of whatever kind. The append itself refuses what came up since.
+struct Taken(bool);
+
+impl command::Basis for Taken {
+    fn versions(&self) -> Vec<(StreamRef, u64)> {
+        Vec::new()
     }
 }
 
@@ -56,10 +87,12 @@ impl DirectoryService for Directory {
         &self,
         request: Request<pb::RegisterAgencyRequest>,
     ) -> Result<Response<pb::RegisterAgencyResponse>, Status> {
-        self.command(request, registry::register_agency, |agency| pb::RegisterAgencyResponse {
-            agency_id: agency.to_string(),
-            receipt: None,
-        })
+        self.create(
+            request,
+            |r| &r.agency_id,
+            registry::register_agency,
+            |agency| pb::RegisterAgencyResponse { agency_id: agency.to_string(), receipt: None },
+        )
         .await
     }
 
@@ -74,10 +107,12 @@ impl DirectoryService for Directory {
         &self,
         request: Request<pb::CreatePostRequest>,
     ) -> Result<Response<pb::CreatePostResponse>, Status> {
-        self.command(request, registry::create_post, |post| pb::CreatePostResponse {
-            post_id: post.to_string(),
-            receipt: None,
-        })
+        self.create(
+            request,
+            |r| &r.post_id,
+            registry::create_post,
+            |post| pb::CreatePostResponse { post_id: post.to_string(), receipt: None },
+        )
         .await
     }
 

@@ -221,9 +221,11 @@ fn answer<P: Response>(appended: &Appended) -> Result<P, Status> {
 }
 
 /// Whether the streams still have the versions that a refusal relied on.
+///
+/// A stream of another kind under the same id is none of them: a post that is none is unknown, whatever else its id is.
 async fn current(platform: &Platform, relied_on: &[(StreamRef, u64)]) -> Result<bool, Status> {
-    let ids: Vec<Uuid> = relied_on.iter().map(|(s, _)| s.id).collect();
-    let now = platform.reader().versions(&ids).await.map_err(|e| errors::fault(&e))?;
+    let streams: Vec<(i32, Uuid)> = relied_on.iter().map(|(s, _)| (s.kind.to_proto().into(), s.id)).collect();
+    let now = platform.reader().versions_of_kinds(&streams).await.map_err(|e| errors::fault(&e))?;
     Ok(relied_on.iter().all(|(stream, seen)| {
         now.iter().find(|(id, _)| *id == stream.id).map_or(0, |(_, version)| *version) == *seen
     }))

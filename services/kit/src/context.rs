@@ -6,26 +6,14 @@ use jiff::Timestamp;
 use tasuki_domain::decision::Actor;
 use tasuki_domain::directory::Directory;
 use tasuki_domain::ids::{AgencyId, PostId};
+pub use tasuki_domain::purpose::PURPOSES;
+use tasuki_domain::purpose::may_serve;
 use tasuki_domain::refusal::Violation;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::errors;
-
-/// Purposes that a caller may give in `x-purpose`.
-pub const PURPOSES: &[&str] = &[
-    "care_coordination",
-    "discharge_coordination",
-    "nursery_entry",
-    "school_entry",
-    "service_decision",
-    "health_guidance",
-    "disaster",
-    "emergency",
-    "own_family",
-    "administration",
-];
 
 /// The caller of one request.
 #[derive(Clone, Debug)]
@@ -48,7 +36,7 @@ impl Context {
     /// Reads the caller from verified claims and the request's metadata.
     ///
     /// Errors: `POST_NOT_HELD` when no claimed post is held now, `POST_AMBIGUOUS` when several are and `x-post` does
-    /// not choose one, and malformed `x-purpose`, `x-post` or `x-request-id`.
+    /// not choose one, `PURPOSE_NOT_YOURS` when the agency's kind does not act for the purpose, and malformed `x-purpose`, `x-post` or `x-request-id`.
     pub(crate) fn read(
         caller: &tasuki_auth::Caller,
         metadata: &MetadataMap,
@@ -91,6 +79,14 @@ impl Context {
                 }
             }
         };
+        if !may_serve(purpose, directory.agency_of(post).map(|agency| agency.kind.as_str())) {
+            return Err(errors::status(
+                Code::PermissionDenied,
+                "PURPOSE_NOT_YOURS",
+                "an agency of this kind does not act for that purpose; give the one for which you act in x-purpose",
+                "この種別の機関が使える目的ではありません。x-purpose に実際の目的を指定してください",
+            ));
+        }
         Ok(Self {
             actor: Actor { agency, post, operator: caller.operator },
             subject: caller.subject.clone(),

@@ -7,8 +7,8 @@ use tasuki::token::AUDIENCE;
 use tasuki::{region, token};
 use tasuki_auth::{DevGrant, DevIssuer};
 use tasuki_contract::common::v1::{CommandContext, Date};
-use tasuki_contract::directory::v1::RetirePostRequest;
 use tasuki_contract::directory::v1::directory_service_client::DirectoryServiceClient;
+use tasuki_contract::directory::v1::{CreatePostRequest, RegisterAgencyRequest, RetirePostRequest};
 use tasuki_contract::handoff::v1::handoff_service_client::HandoffServiceClient;
 use tasuki_contract::handoff::v1::{HandoffKind, ProposeHandoffRequest};
 use tasuki_contract::intake::v1::{
@@ -156,6 +156,30 @@ async fn each_impossible_command_has_its_own_reason_and_nothing_is_appended() {
     book.note("a command for operators", &seen, Code::PermissionDenied, "OPERATOR_ONLY");
     let seen = Seen::refused(directory.retire_post(scene.operator().request(retire)).await);
     book.note("the retirement of a lead", &seen, Code::FailedPrecondition, "POST_HAS_CASES");
+    // What is no post is unknown, and an id that is taken is taken, whatever else stands under it.
+    let case = scene.accepted.case_id.clone();
+    let as_post = PostId(Uuid::try_parse(&case).unwrap());
+    let seen = submitted(hospital, as_post).await;
+    assert_eq!((seen.code, seen.reason.as_str()), (Code::FailedPrecondition, "UNKNOWN_POST"));
+    let agency = RegisterAgencyRequest {
+        agency_id: case.clone(),
+        kind: "nursery".to_owned(),
+        name_ja: "例示保育園".to_owned(),
+        name_en: "Example nursery".to_owned(),
+        municipality_code: "131172".to_owned(),
+        ..RegisterAgencyRequest::default()
+    };
+    let seen = Seen::refused(directory.register_agency(scene.operator().request(agency)).await);
+    book.note("an id that is taken", &seen, Code::FailedPrecondition, "ALREADY_EXISTS");
+    let post = CreatePostRequest {
+        post_id: case,
+        agency_id: world.post("hospital.discharge").0.0.to_string(),
+        label_ja: "例示窓口".to_owned(),
+        label_en: "Example desk".to_owned(),
+        ..CreatePostRequest::default()
+    };
+    let seen = Seen::refused(directory.create_post(scene.operator().request(post)).await);
+    assert_eq!((seen.code, seen.reason.as_str()), (Code::FailedPrecondition, "ALREADY_EXISTS"));
     assert!(after_acceptance > before);
     assert_eq!(log_head(world).await, after_acceptance, "a refused command was appended");
 }
@@ -298,5 +322,8 @@ async fn what_is_no_request_has_a_reason_too() {
         assert_eq!((seen.code, seen.reason.as_str()), (Code::InvalidArgument, "INVALID_ARGUMENT"));
         assert_eq!(seen.fields, [(field.to_owned(), why.to_owned())]);
     }
+    let own = with("x-purpose", "own_family");
+    let seen = Seen::refused(hospital.referrals().submit_referral(own).await);
+    assert_eq!((seen.code, seen.reason.as_str()), (Code::PermissionDenied, "PURPOSE_NOT_YOURS"));
     assert_eq!(log_head(world).await, before, "something was appended");
 }

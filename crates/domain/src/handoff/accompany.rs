@@ -29,7 +29,7 @@ pub fn accept(
     let mut checks = Checks::default();
     let id = checks.take(HandoffId::parse("handoff_id", &request.handoff_id));
     checks.done()?;
-    let step = Step::find(state, id, request.context.as_ref(), given, |h, me| me == h.incoming)?;
+    let step = Step::find(state, id, request.context.as_ref(), given, HandoffState::is_incoming)?;
     match step.handoff.stage {
         Stage::Offered => {}
         Stage::Agreed | Stage::Accompanied | Stage::Completed => return Err(Reason::AlreadyAccepted.into()),
@@ -44,6 +44,7 @@ pub fn accept(
 
 /// Says no; the hand-off may be offered again or given up. Caller: the incoming post.
 ///
+/// It is asked no more: of what was offered it keeps its own answer only, until there is another offer.
 /// Errors: malformed fields, `NOT_FOUND`, `STALE_ETAG`, `NOT_YOUR_PART`, `WRONG_STATE`.
 pub fn decline(
     state: &CaseState,
@@ -55,12 +56,12 @@ pub fn decline(
     fields::code(&mut checks, "decline_reason", &[Table::DeclineReason], &request.decline_reason);
     fields::at_most(&mut checks, "note", &request.note, fields::TEXT_CHARS_MAX);
     checks.done()?;
-    let step = Step::find(state, id, request.context.as_ref(), given, |h, me| me == h.incoming)?;
+    let step = Step::find(state, id, request.context.as_ref(), given, HandoffState::is_incoming)?;
     if step.handoff.stage != Stage::Offered {
         return Err(Reason::WrongState.into());
     }
 
-    let doing = step.doing(Stage::Proposed);
+    let doing = step.release_asked(state, step.doing(Stage::Proposed));
     let doing = doing.ends(DutyKind::DutyHandoffAnswer, step.id.0, step.handoff.incoming);
     let event = pb::HandoffDeclined {
         handoff_id: step.id.into(),

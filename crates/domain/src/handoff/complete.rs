@@ -15,12 +15,13 @@ use crate::{days, fields};
 
 /// Business days within which the second side confirms.
 const CONFIRM_BUSINESS_DAYS: u16 = 5;
-/// Ids of a list of adopted actions.
+/// Ids of a list of adopted actions; who adopts all that are open names none.
 const ADOPTED_MAX: usize = 500;
 
 /// Confirms that the hand-off is complete; the second side's confirmation moves the lead. Caller: either side, once.
 ///
-/// The incoming side adopts every open action of the outgoing post. Actions that come up between the two
+/// The incoming side adopts every open action of the outgoing post: by name, or all that are open, so that no number of
+/// them keeps the lead where it is. Those that it does not see are adopted unnamed, in the event too. Actions that come up between the two
 /// confirmations are adopted by a further confirmation of the incoming side, the only case of a repeated one.
 ///
 /// The reply says whether the lead moved.
@@ -35,6 +36,8 @@ pub fn complete(
     let id = checks.take(HandoffId::parse("handoff_id", &request.handoff_id));
     let named = fields::ids(&mut checks, "adopted_action_ids", &request.adopted_action_ids, ADOPTED_MAX);
     let named: Vec<ActionId> = named.into_iter().map(|(_, id)| ActionId(id)).collect();
+    let all = request.adopt_all_open_actions;
+    checks.require(!all || named.is_empty(), "adopted_action_ids", Violation::NOT_ALLOWED);
     checks.done()?;
     let step = Step::find(state, id, request.context.as_ref(), given, HandoffState::is_side)?;
     let handoff = step.handoff;
@@ -59,10 +62,12 @@ pub fn complete(
         allow_only(&named, &open)?;
     } else if !named.is_empty() {
         return Err(Refusal::invalid("adopted_action_ids", Violation::NOT_ALLOWED));
+    } else if all {
+        return Err(Refusal::invalid("adopt_all_open_actions", Violation::NOT_ALLOWED));
     }
     let transfers = handoff.confirmed.contains(&other);
-    if (incoming_side || transfers) && !open.iter().all(|a| handoff.adopted.contains(a) || named.contains(a))
-    {
+    let adopted = |action: &ActionId| all || handoff.adopted.contains(action) || named.contains(action);
+    if (incoming_side || transfers) && !open.iter().all(adopted) {
         return Err(Reason::OpenActionsNotAdopted.into());
     }
 
@@ -77,6 +82,7 @@ pub fn complete(
         handoff_id: step.id.into(),
         by_post_id: me.into(),
         adopted_action_ids: named.iter().map(|a| String::from(*a)).collect(),
+        adopted_all_open_actions: all,
     };
     let mut decision = step.decide(transfers, doing, event);
     if transfers {

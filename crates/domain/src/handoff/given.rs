@@ -53,7 +53,7 @@ pub(crate) fn open_case(world: &mut World, number: u128) -> CaseId {
 
 /// The family allows the posts to read the classes.
 pub(crate) fn consent(world: &mut World, case: CaseId, posts: &[PostId], classes: &[DataClass]) {
-    let doing = Doing::of(case).grants(GrantId(Uuid::from_u128(0x9a47)), posts, classes);
+    let doing = Doing::of(case).grants(GrantId(Uuid::from_u128(0x9a47)), posts, classes, []);
     let signed =
         tasuki_contract::consent::v1::ConsentActivated { case_id: case.into(), ..Default::default() };
     write(world, INTAKE, doing.by(CaseState::stream(case), signed));
@@ -184,6 +184,16 @@ impl Walk {
         let request = pb::CompleteHandoffRequest {
             handoff_id: self.id.into(),
             adopted_action_ids: adopts.iter().map(|a| String::from(*a)).collect(),
+            ..Default::default()
+        };
+        self.world.run(by, |given| super::complete(&state, &request, given))
+    }
+
+    pub(crate) fn complete_with_all(&mut self, by: PostId) -> Result<Decision<bool>, Refusal> {
+        let state = self.state();
+        let request = pb::CompleteHandoffRequest {
+            handoff_id: self.id.into(),
+            adopt_all_open_actions: true,
             ..Default::default()
         };
         self.world.run(by, |given| super::complete(&state, &request, given))

@@ -89,6 +89,8 @@ pub struct HandoffState {
     pub proposer: PostId,
     /// How far it has come.
     pub stage: Stage,
+    /// Whether the incoming post declined the last offer: until another one it has no part in the hand-off.
+    pub declined: bool,
     /// Contacts at which family, outgoing and incoming post were all present.
     pub full_contacts: u32,
     /// Sides that have confirmed.
@@ -101,13 +103,33 @@ pub struct HandoffState {
 
 impl HandoffState {
     /// The posts that see every step as their own part: outgoing, incoming, proposer, each once.
+    ///
+    /// An incoming post that declined keeps its own answer and learns nothing of how the hand-off goes on.
     pub fn parties(&self) -> Vec<PostId> {
-        parties(self.outgoing, self.incoming, self.proposer)
+        parties(self.outgoing, self.asked(), self.proposer)
     }
 
-    /// Whether the post is the outgoing or the incoming one.
+    /// The incoming post; `None` once it has declined, until it gets another offer.
+    pub fn asked(&self) -> Option<PostId> {
+        (!self.declined).then_some(self.incoming)
+    }
+
+    /// Whether the post has what was proposed and offered before it: the outgoing post and the proposer always, the
+    /// incoming one until it declines or the hand-off is given up.
+    pub fn is_before(&self, post: PostId) -> bool {
+        post == self.outgoing
+            || post == self.proposer
+            || (self.asked() == Some(post) && self.stage != Stage::Cancelled)
+    }
+
+    /// Whether the post is the outgoing one, or the incoming one that has not declined.
     fn is_side(&self, post: PostId) -> bool {
-        post == self.outgoing || post == self.incoming
+        post == self.outgoing || self.is_incoming(post)
+    }
+
+    /// Whether the post is the incoming one and has not declined.
+    fn is_incoming(&self, post: PostId) -> bool {
+        self.asked() == Some(post)
     }
 
     /// The side across from `post`.
@@ -123,7 +145,7 @@ pub fn under_way(state: &CaseState) -> Option<(HandoffId, &HandoffState)> {
 
 /// Whether the hand-off under way has the post before it and is not yet accompanied, so that it stays `ASKED`.
 pub fn asks(state: &CaseState, post: PostId) -> bool {
-    under_way(state).is_some_and(|(_, h)| h.incoming == post && h.stage < Stage::Accompanied)
+    under_way(state).is_some_and(|(_, h)| h.is_incoming(post) && h.stage < Stage::Accompanied)
 }
 
 /// Folds one event of the case's stream; events of other contexts are passed over. Never fails.
@@ -137,6 +159,7 @@ pub fn evolve(state: &mut CaseState, recorded: &Recorded) {
                 incoming: PostId::trusted(&e.incoming_post_id),
                 proposer: PostId::trusted(&recorded.header.post_id),
                 stage: Stage::Proposed,
+                declined: false,
                 full_contacts: 0,
                 confirmed: BTreeSet::new(),
                 adopted: BTreeSet::new(),
@@ -144,18 +167,32 @@ pub fn evolve(state: &mut CaseState, recorded: &Recorded) {
             };
             state.handoffs.insert(HandoffId::trusted(&e.handoff_id), handoff);
         }
-        Event::HandoffOffered(e) => step(state, &e.handoff_id, |h| h.stage = Stage::Offered),
+        Event::HandoffOffered(e) => step(state, &e.handoff_id, |h| {
+            h.stage = Stage::Offered;
+            h.declined = false;
+        }),
         Event::HandoffAccepted(e) => step(state, &e.handoff_id, |h| h.stage = Stage::Agreed),
-        Event::HandoffDeclined(e) => step(state, &e.handoff_id, |h| h.stage = Stage::Proposed),
+        Event::HandoffDeclined(e) => step(state, &e.handoff_id, |h| {
+            h.stage = Stage::Proposed;
+            h.declined = true;
+        }),
         Event::AccompanimentStarted(e) => step(state, &e.handoff_id, |h| h.stage = Stage::Accompanied),
         Event::JointContactRecorded(e) => step(state, &e.handoff_id, |h| {
             let full = e.family_present && e.outgoing_present && e.incoming_present;
             h.full_contacts += u32::from(full);
         }),
-        Event::HandoffCompletionConfirmed(e) => step(state, &e.handoff_id, |h| {
-            h.confirmed.insert(PostId::trusted(&e.by_post_id));
-            h.adopted.extend(e.adopted_action_ids.iter().map(|id| ActionId::trusted(id)));
-        }),
+        Event::HandoffCompletionConfirmed(e) => {
+            let mut adopted: BTreeSet<ActionId> =
+                e.adopted_action_ids.iter().map(|id| ActionId::trusted(id)).collect();
+            if e.adopted_all_open_actions {
+                let found = state.handoffs.get(&HandoffId::trusted(&e.handoff_id));
+                adopted.extend(found.map(|h| actions_of(state, h.outgoing)).unwrap_or_default());
+            }
+            step(state, &e.handoff_id, |h| {
+                h.confirmed.insert(PostId::trusted(&e.by_post_id));
+                h.adopted.extend(adopted);
+            });
+        }
         Event::HandoffCancelled(e) => step(state, &e.handoff_id, |h| h.stage = Stage::Cancelled),
         Event::ResponsibilityTransferred(e) if e.transfer_reason() == TransferReason::Handoff => {
             step(state, &e.because_of_id, |h| h.stage = Stage::Completed);
@@ -175,8 +212,8 @@ fn step(state: &mut CaseState, id: &str, change: impl FnOnce(&mut HandoffState))
     }
 }
 
-fn parties(outgoing: PostId, incoming: PostId, proposer: PostId) -> Vec<PostId> {
-    let mut all = vec![outgoing, incoming];
+fn parties(outgoing: PostId, incoming: Option<PostId>, proposer: PostId) -> Vec<PostId> {
+    let mut all: Vec<PostId> = [outgoing].into_iter().chain(incoming).collect();
     if !all.contains(&proposer) {
         all.push(proposer);
     }
@@ -190,8 +227,8 @@ struct Step<'s> {
 }
 
 impl<'s> Step<'s> {
-    /// Errors: `NOT_FOUND` for an unknown hand-off, and for a caller who is neither party nor member of the circle;
-    /// `NOT_YOUR_PART`, `STALE_ETAG`.
+    /// Errors: `NOT_FOUND` for an unknown hand-off, and for a caller who neither was a party nor is a member of the
+    /// circle; `NOT_YOUR_PART`, of an incoming post that declined whatever became of it; `STALE_ETAG`.
     fn find(
         state: &'s CaseState,
         id: Option<HandoffId>,
@@ -201,7 +238,8 @@ impl<'s> Step<'s> {
     ) -> Result<Self, Refusal> {
         let me = given.actor.post;
         let found = id.and_then(|id| Some((id, state.handoffs.get(&id)?)));
-        let known = |h: &HandoffState| h.parties().contains(&me) || state.circle.is_member(me);
+        let party = |h: &HandoffState| h.parties().contains(&me) || h.incoming == me;
+        let known = |h: &HandoffState| party(h) || state.circle.is_member(me);
         let (id, handoff) = found.filter(|(_, h)| known(h)).ok_or(Reason::NotFound)?;
         if !right(handoff, me) {
             return Err(Reason::NotYourPart.into());
@@ -226,7 +264,11 @@ impl<'s> Step<'s> {
     /// Ends `ASKED` of the incoming post, unless a referral still asks it.
     fn release_asked(&self, state: &CaseState, doing: Doing) -> Doing {
         let incoming = self.handoff.incoming;
-        if crate::referral::asks(state, incoming) { doing } else { doing.leaves(incoming, Relation::Asked) }
+        if self.handoff.declined || crate::referral::asks(state, incoming) {
+            doing
+        } else {
+            doing.leaves(incoming, Relation::Asked)
+        }
     }
 }
 

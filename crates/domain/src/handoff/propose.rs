@@ -57,7 +57,7 @@ pub fn propose(
     given.directory.may_lead(incoming, &state.municipality_code)?;
 
     let id = HandoffId(given.ids.fresh());
-    let parties = super::parties(outgoing, incoming, me);
+    let parties = super::parties(outgoing, Some(incoming), me);
     let doing = super::doing(case, id, &parties, Stage::Proposed).joins(incoming, Relation::Asked);
     let event = pb::HandoffProposed {
         handoff_id: id.into(),
@@ -96,7 +96,12 @@ pub fn offer(
 
     let actions: Vec<ActionId> = actions_of(state, step.handoff.outgoing).into_iter().collect();
     let due = days::epoch_day(days::due(given, incoming, ANSWER_BUSINESS_DAYS)?);
-    let doing = step.doing(Stage::Offered).owes(DutyKind::DutyHandoffAnswer, step.id.0, incoming, due);
+    // One that declined before is asked again by this offer.
+    let handoff = step.handoff;
+    let parties = super::parties(handoff.outgoing, Some(incoming), handoff.proposer);
+    let doing = super::doing(handoff.case, step.id, &parties, Stage::Offered)
+        .joins(incoming, Relation::Asked)
+        .owes(DutyKind::DutyHandoffAnswer, step.id.0, incoming, due);
     let event = pb::HandoffOffered {
         handoff_id: step.id.into(),
         open_action_ids: actions.iter().map(|a| String::from(*a)).collect(),

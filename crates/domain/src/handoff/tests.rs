@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use tasuki_contract::Event;
 use tasuki_contract::common::v1::CommandContext;
 use tasuki_contract::event::v1::{DutyKind, Relation};
 use tasuki_contract::handoff::v1 as pb;
@@ -150,10 +151,70 @@ fn a_declined_hand_off_may_be_offered_again_and_a_second_acceptance_has_its_own_
     walk.decline(COORDINATOR).unwrap();
     assert_eq!(walk.handoff().stage, Stage::Proposed);
     assert_eq!(walk.duties(), []);
-    assert_eq!(reason(walk.decline(COORDINATOR)), Reason::WrongState);
+    assert_eq!(reason(walk.decline(COORDINATOR)), Reason::NotYourPart);
     walk.offer(INTAKE).unwrap();
     walk.accept(COORDINATOR).unwrap();
     assert_eq!(reason(walk.accept(COORDINATOR)), Reason::AlreadyAccepted);
+}
+
+#[test]
+fn a_post_that_declined_is_asked_no_more_and_cannot_tell_how_the_hand_off_goes_on() {
+    let mut walk = Walk::proposed();
+    walk.offer(INTAKE).unwrap();
+    let declined = walk.decline(COORDINATOR).unwrap();
+    assert!(declined.events[0].effects.party_post_ids.contains(&COORDINATOR.to_string()));
+    assert!(!walk.state().circle.has(COORDINATOR));
+    assert!(!walk.handoff().is_before(COORDINATOR) && !super::asks(&walk.state(), COORDINATOR));
+    let answers = |walk: &mut Walk| {
+        let etags = [String::new()].into_iter().chain((1..6).map(|n| crate::decision::etag(walk.id.0, n)));
+        let mut all = Vec::new();
+        for etag in etags.collect::<Vec<_>>() {
+            let context = Some(CommandContext { etag, occurred_at: None });
+            let state = walk.state();
+            let request = pb::AcceptHandoffRequest { context: context.clone(), handoff_id: walk.id.into() };
+            all.push(reason(walk.world.run(COORDINATOR, |given| super::accept(&state, &request, given))));
+            let request = pb::CancelHandoffRequest {
+                context,
+                handoff_id: walk.id.into(),
+                cancel_reason: pb::CancelReason::FamilyWish.into(),
+            };
+            all.push(reason(walk.world.run(COORDINATOR, |given| super::cancel(&state, &request, given))));
+        }
+        all.push(reason(walk.decline(COORDINATOR)));
+        all.push(reason(walk.complete(COORDINATOR, &[])));
+        all
+    };
+    let told = answers(&mut walk);
+    assert!(told.iter().all(|why| *why == Reason::NotYourPart), "{told:?}");
+
+    // Another offer asks it again, with the same parts as the first.
+    let again = walk.offer(INTAKE).unwrap();
+    assert!(again.events[0].effects.party_post_ids.contains(&COORDINATOR.to_string()));
+    assert!(walk.state().circle.has(COORDINATOR) && walk.handoff().is_before(COORDINATOR));
+    walk.decline(COORDINATOR).unwrap();
+    let given_up = walk.cancel(INTAKE).unwrap();
+    let effects = &given_up.events[0].effects;
+    assert_eq!(effects.party_post_ids, [INTAKE.to_string()]);
+    assert_eq!(effects.items[0].post_ids, [INTAKE.to_string()]);
+    assert_eq!(answers(&mut walk), told);
+    assert!(!walk.state().circle.has(COORDINATOR));
+    assert_eq!(walk.duties(), []);
+}
+
+#[test]
+fn a_declined_offer_leaves_the_post_what_else_asks_it() {
+    let mut walk = Walk::proposed();
+    let state = walk.state();
+    let request = tasuki_contract::intake::v1::SubmitReferralRequest {
+        case_id: walk.case.into(),
+        to_post_id: COORDINATOR.into(),
+        referral_purpose: "other".to_owned(),
+        ..Default::default()
+    };
+    walk.world.run(INTAKE, |given| crate::referral::submit(&state, &request, given)).unwrap();
+    walk.offer(INTAKE).unwrap();
+    walk.decline(COORDINATOR).unwrap();
+    assert!(walk.state().circle.has(COORDINATOR));
 }
 
 #[test]
@@ -213,6 +274,41 @@ fn every_open_action_is_adopted_even_one_that_came_up_between_the_confirmations(
     let owners = walk.state().open_actions;
     let owner = |action| owners[action].owner;
     assert_eq!([&first, &late, &foreign].map(owner), [COORDINATOR, COORDINATOR, HOSPITAL]);
+}
+
+#[test]
+fn no_number_of_open_actions_keeps_the_lead_where_it_is() {
+    let mut walk = Walk::accompanied();
+    let case = walk.case;
+    let open: Vec<_> = (0..501).map(|number| assign(&mut walk.world, case, number, INTAKE)).collect();
+    walk.contact(INTAKE, true).unwrap();
+    assert_eq!(fields(walk.complete(COORDINATOR, &open)), [("adopted_action_ids".to_owned(), "TOO_MANY")]);
+    assert_eq!(reason(walk.complete(COORDINATOR, &open[..500])), Reason::OpenActionsNotAdopted);
+    let outgoing = fields(walk.complete_with_all(INTAKE));
+    assert_eq!(outgoing, [("adopt_all_open_actions".to_owned(), "NOT_ALLOWED")]);
+    let state = walk.state();
+    let both = pb::CompleteHandoffRequest {
+        handoff_id: walk.id.into(),
+        adopted_action_ids: vec![open[0].into()],
+        adopt_all_open_actions: true,
+        ..Default::default()
+    };
+    let refused = walk.world.run(COORDINATOR, |given| super::complete(&state, &both, given));
+    assert_eq!(fields(refused), [("adopted_action_ids".to_owned(), "NOT_ALLOWED")]);
+
+    let confirmed = walk.complete_with_all(COORDINATOR).unwrap();
+    let Event::HandoffCompletionConfirmed(event) = &confirmed.events[0].event else { panic!() };
+    assert!(event.adopted_all_open_actions && event.adopted_action_ids.is_empty());
+    assert_eq!(reason(walk.complete_with_all(COORDINATOR)), Reason::AlreadyConfirmed);
+    // What comes up afterwards was not among them.
+    let late = assign(&mut walk.world, case, 501, INTAKE);
+    assert_eq!(reason(walk.complete(INTAKE, &[])), Reason::OpenActionsNotAdopted);
+    walk.complete_with_all(COORDINATOR).unwrap();
+    assert!(walk.complete(INTAKE, &[]).unwrap().reply);
+    assert_eq!(walk.state().circle.lead, Some(COORDINATOR));
+    let owners = walk.state().open_actions;
+    assert!(open.iter().chain([&late]).all(|action| owners[action].owner == COORDINATOR));
+    walk.world.assert_nobody_is_dropped();
 }
 
 #[test]

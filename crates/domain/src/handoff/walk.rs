@@ -149,6 +149,9 @@ fn give(walk: &mut Walk, opening: ReferralId, who: Who, command: &Command, numbe
         Command::Contact(full) => walk.contact(by, *full).map(|d| count(&d.events)),
         Command::Complete(adopts) => {
             let incoming = handoff.filter(|h| *adopts && h.incoming == by);
+            if incoming.is_some() && number.is_multiple_of(2) {
+                return walk.complete_with_all(by).map(|d| count(&d.events));
+            }
             let all = incoming.map(|h| actions_of(&state, h.outgoing)).unwrap_or_default();
             walk.complete(by, &all.into_iter().collect::<Vec<_>>()).map(|d| count(&d.events))
         }

@@ -164,7 +164,10 @@ pub fn decline(
         return Err(Refusal::State(referral.stage.code()));
     }
     if let Some(next) = next {
-        given.directory.active_post(PostId(next))?;
+        let (_, agency) = given.directory.active_post(PostId(next))?;
+        if agency.kind == crate::consent::FAMILY_KIND {
+            return Err(Refusal::invalid("next_candidate_post_id", Violation::NOT_ALLOWED));
+        }
     }
     let mut events = Vec::new();
     let mut owed = referral.clone();

@@ -8,6 +8,8 @@
 //!     ▲                        │ decline              │ decline
 //!     └──────reroute────── needs_routing ◀────────────┘       before acceptance: withdraw ─▶ closed
 //! ```
+//!
+//! What lies unanswered before a post that has been retired is rerouted too.
 
 mod answer;
 mod route;
@@ -33,7 +35,7 @@ use crate::case::CaseState;
 use crate::decision::{Given, Recorded, check_etag};
 use crate::effects::Doing;
 use crate::ids::{CaseId, PostId, ReferralId};
-use crate::refusal::{Checks, Reason, Refusal};
+use crate::refusal::{Checks, Reason, Refusal, Violation};
 
 /// Business days within which a receiver says that it has seen a referral.
 pub const ACKNOWLEDGE_BUSINESS_DAYS: u16 = 2;
@@ -189,6 +191,15 @@ fn listed(case: CaseId, id: ReferralId, stage: Stage, posts: impl IntoIterator<I
 /// The municipality's intake posts of a case, of which there is one.
 fn wards(state: &CaseState) -> impl Iterator<Item = PostId> {
     state.circle.relations.iter().filter(|(_, all)| all.contains(&Relation::Ward)).map(|(post, _)| *post)
+}
+
+/// An active post that a referral may go to: a family takes up nothing, least of all for another family's child.
+///
+/// Errors: `UNKNOWN_POST`, `POST_RETIRED`, `NOT_ALLOWED` of the field `to_post_id`.
+fn receiver(to: PostId, given: &Given<'_>) -> Result<(), Refusal> {
+    let (_, agency) = given.directory.active_post(to)?;
+    let office = agency.kind != crate::consent::FAMILY_KIND;
+    if office { Ok(()) } else { Err(Refusal::invalid("to_post_id", Violation::NOT_ALLOWED)) }
 }
 
 /// A referral that the command may be about, if the caller may know of it and it is the caller's to act.

@@ -5,7 +5,7 @@ use tasuki_contract::intake::v1 as pb;
 
 use super::{
     ACKNOWLEDGE_BUSINESS_DAYS, ANSWER_BUSINESS_DAYS, Stage, checked, end_duties, find, listed, part,
-    revision, wards,
+    receiver, revision, wards,
 };
 use crate::case::CaseState;
 use crate::decision::{Decision, Given, check_etag};
@@ -13,13 +13,14 @@ use crate::ids::PostId;
 use crate::refusal::{Reason, Refusal, Violation};
 use crate::{days, fields};
 
-/// Sends a declined referral to another post. Caller: the sender or the municipality's intake post.
+/// Sends a referral to another post that was declined, or that lies unanswered before a post that has been retired.
+/// Caller: the sender or the municipality's intake post.
 ///
 /// The consent held at source named the first receiver: it is not widened to the next one, who sees its own part
 /// until a consent names it. What that post must know beside the original is the caller's `message`: what was sealed
 /// for the first receiver is not read here.
-/// Errors: malformed fields, `NOT_FOUND`, `NOT_YOUR_PART`, `WRONG_STATE`, `STALE_ETAG`, `UNKNOWN_POST`,
-/// `POST_RETIRED`, `DECLINED_BEFORE`.
+/// Errors: malformed fields, among them a receiver that is a family; `NOT_FOUND`, `NOT_YOUR_PART`, `WRONG_STATE`,
+/// `STALE_ETAG`, `UNKNOWN_POST`, `POST_RETIRED`, `DECLINED_BEFORE`.
 pub fn reroute(
     state: &CaseState,
     request: &pb::RerouteReferralRequest,
@@ -35,7 +36,7 @@ pub fn reroute(
     // The etag last: a ward without a consent learns that a referral is to be routed, and nothing of it before or after.
     let (id, referral) = find(state, id, None, given, right)?;
     let to = to.unwrap_or(crate::circle::NOBODY);
-    if referral.stage != Stage::NeedsRouting {
+    if !(referral.stage == Stage::NeedsRouting || stranded(referral, given)) {
         return Err(Reason::WrongState.into());
     }
     check_etag(request.context.as_ref(), id.0, referral.revision)?;
@@ -45,6 +46,7 @@ pub fn reroute(
     if referral.decliners.contains(&to) && request.reason_again.trim().is_empty() {
         return Err(Reason::DeclinedBefore.into());
     }
+    receiver(to, given)?;
     let acknowledge_by = days::due(given, to, ACKNOWLEDGE_BUSINESS_DAYS)?;
     let answer_by = days::due(given, to, ACKNOWLEDGE_BUSINESS_DAYS + ANSWER_BUSINESS_DAYS)?;
 
@@ -53,7 +55,9 @@ pub fn reroute(
         .parties([sender, to, me])
         .joins(to, Relation::Asked)
         .owes(DutyKind::DutyAcknowledge, id.0, to, days::epoch_day(acknowledge_by));
-    let doing = end_duties(doing, id, referral, |kind| kind == DutyKind::DutyReroute);
+    // What the sender has yet to supply, it owes to the next receiver as well.
+    let doing = end_duties(doing, id, referral, |kind| kind != DutyKind::DutySupply);
+    let doing = part(doing, state, id, referral);
     let event = pb::ReferralRerouted {
         referral_id: id.into(),
         to_post_id: to.into(),
@@ -63,6 +67,13 @@ pub fn reroute(
     };
     let events = vec![doing.by(CaseState::stream(referral.case), event)];
     Ok(Decision { events, reply: (), item: Some((id.0, revision(to, Stage::Submitted))) })
+}
+
+/// Whether nobody is left who could answer: the post asked has been retired.
+fn stranded(referral: &super::ReferralState, given: &Given<'_>) -> bool {
+    let unanswered = matches!(referral.stage, Stage::Submitted | Stage::Acknowledged);
+    let retired = || matches!(given.directory.active_post(referral.receiver), Err(refusal) if refusal == Reason::PostRetired.into());
+    unanswered && retired()
 }
 
 /// Takes a referral back before it was accepted; every duty about it ends. Caller: the sender.

@@ -1,5 +1,7 @@
 //! Sending a referral: into a case that exists, or opening one with the municipality's intake post as lead.
 
+use std::collections::BTreeSet;
+
 use jiff::ToSpan;
 use jiff::civil::Date;
 use tasuki_contract::cases::v1::CaseOpened;
@@ -7,7 +9,7 @@ use tasuki_contract::common::v1::{Fact, fact::Value};
 use tasuki_contract::event::v1::{DutyKind, Relation};
 use tasuki_contract::intake::v1 as pb;
 
-use super::{ACKNOWLEDGE_BUSINESS_DAYS, ANSWER_BUSINESS_DAYS, Stage, listed, revision};
+use super::{ACKNOWLEDGE_BUSINESS_DAYS, ANSWER_BUSINESS_DAYS, Stage, listed, receiver, revision, wards};
 use crate::case::CaseState;
 use crate::codes::Table;
 use crate::consent::{self, SOURCE_CLASSES};
@@ -46,7 +48,11 @@ pub struct Submitted {
 /// Seven items open a case: name or label, birth date, municipality, care, expected discharge, the sender's telephone
 /// and the consent held at source; an enquiry that names nobody leaves name and birth date out. Everything else that
 /// the discharge form requires becomes the sender's duty.
-/// Errors: malformed fields, `CONSENT_REQUIRED`, `NOT_FOUND`, `UNKNOWN_POST`, `POST_RETIRED`, `UNKNOWN_MUNICIPALITY`,
+///
+/// Into a case that exists, a signed consent comes from the responsible post or the municipality's intake post alone,
+/// who may record one anyway: from others it is refused as `NOT_ALLOWED`. It then reaches the post asked, never the
+/// sender, and leaves out every key that a signer took out of another grant of the case.
+/// Errors: malformed fields, among them a receiver that is a family; `CONSENT_REQUIRED`, `NOT_FOUND`, `UNKNOWN_POST`, `POST_RETIRED`, `UNKNOWN_MUNICIPALITY`,
 /// `MAY_NOT_LEAD` when the municipality's intake post may not.
 pub fn submit(
     state: &CaseState,
@@ -67,8 +73,11 @@ pub fn submit(
     if to == sender {
         return Err(Refusal::invalid("to_post_id", Violation::NOT_ALLOWED));
     }
+    if signed && !opens && state.circle.lead != Some(sender) && !wards(state).any(|ward| ward == sender) {
+        return Err(Refusal::invalid("consent_at_source", Violation::NOT_ALLOWED));
+    }
     given.directory.active_post(sender)?;
-    given.directory.active_post(to)?;
+    receiver(to, given)?;
 
     let referral = ReferralId(given.ids.fresh());
     let case = case.unwrap_or_else(|| CaseId(given.ids.fresh()));
@@ -93,8 +102,9 @@ pub fn submit(
     }
     if signed {
         let grant = GrantId(derived(&["source", &referral.to_string()]));
-        let posts: Vec<PostId> = [sender, to].into_iter().chain(intake).collect();
-        doing = doing.grants(grant, &posts, SOURCE_CLASSES);
+        let posts: Vec<PostId> =
+            if opens { [sender, to].into_iter().chain(intake).collect() } else { vec![to] };
+        doing = doing.grants(grant, &posts, SOURCE_CLASSES, taken_out(state));
     }
     // Counted from the last day on which the receiver acknowledges in time: the sender reads when an answer is due
     // at the latest.
@@ -127,6 +137,11 @@ pub fn submit(
         reply: Submitted { referral, case },
         item: Some((referral.0, revision(to, Stage::Submitted))),
     })
+}
+
+/// What a signer took out of some grant of the case: a consent that cannot say what it leaves out gives none of it.
+fn taken_out(state: &CaseState) -> BTreeSet<String> {
+    state.circle.grants.values().flat_map(|grant| grant.excluded_keys.iter().cloned()).collect()
 }
 
 /// Its header lists the referral, which is how the fold knows what opened the case.
@@ -172,7 +187,7 @@ fn check(
     for (i, weekday) in request.weekdays.iter().enumerate() {
         checks.require((1..=7).contains(weekday), format!("weekdays[{i}]"), Violation::OUT_OF_RANGE);
     }
-    fields::at_most(&mut checks, "sender_telephone", &request.sender_telephone, fields::TELEPHONE_CHARS_MAX);
+    fields::telephone(&mut checks, "sender_telephone", &request.sender_telephone);
     fields::at_most(&mut checks, "message", &request.message, fields::TEXT_CHARS_MAX);
     fields::at_most(&mut checks, "label", &request.label, fields::LABEL_CHARS_MAX);
     let anonymous = request.consent_at_source.as_ref().is_some_and(|consent| consent.anonymous);

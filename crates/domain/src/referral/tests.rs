@@ -280,6 +280,34 @@ fn a_receiver_must_be_an_active_post_other_than_the_sender() {
 }
 
 #[test]
+fn a_referral_never_goes_to_a_family() {
+    let refused = |found: Vec<(String, &'static str)>, field: &str| {
+        assert_eq!(found, [(field.to_owned(), "NOT_ALLOWED")]);
+    };
+    let mut world = World::new();
+    refused(fields(send(&mut world, &seven_items(GUARDIAN))), "to_post_id");
+    assert!(world.cases().is_empty());
+
+    let (mut world, sent) = asked(NURSE);
+    let request = pb::SubmitReferralRequest {
+        case_id: sent.case.into(),
+        consent_at_source: None,
+        ..seven_items(GUARDIAN)
+    };
+    refused(fields(send(&mut world, &request)), "to_post_id");
+    let next = |r: &mut pb::DeclineReferralRequest| {
+        no_nurse(r);
+        r.next_candidate_post_id = GUARDIAN.into();
+    };
+    refused(fields(decline(&mut world, NURSE, sent, next)), "next_candidate_post_id");
+    decline(&mut world, NURSE, sent, no_nurse).unwrap();
+    for by in [HOSPITAL, INTAKE] {
+        refused(fields(reroute(&mut world, by, sent, |r| r.to_post_id = GUARDIAN.into())), "to_post_id");
+    }
+    assert!(!world.case(sent.case).circle.has(GUARDIAN));
+}
+
+#[test]
 fn only_a_member_of_the_circle_refers_into_a_case_and_others_learn_nothing_of_it() {
     let (mut world, sent) = asked(NURSE);
     let mut request = seven_items(NURSERY);
@@ -299,6 +327,67 @@ fn only_a_member_of_the_circle_refers_into_a_case_and_others_learn_nothing_of_it
     let grants = world.case(sent.case).circle.grants;
     assert_eq!(grants.len(), 2);
     assert!(grants.values().any(|g| g.covers(NURSERY, agency_of(NURSERY), "nursery", 0)));
+}
+
+/// A case in which a consent for the nursery leaves out what it needs not know of allergies.
+fn nursery_without_allergies() -> (World, Submitted) {
+    use tasuki_contract::consent::v1 as consent_pb;
+    use tasuki_contract::event::v1::{Recipient, recipient::Who};
+    let (mut world, sent) = asked(COORDINATOR);
+    accept(&mut world, COORDINATOR, sent, as_lead).unwrap();
+    let request = consent_pb::RecordSignedConsentRequest {
+        case_id: sent.case.into(),
+        recipients: vec![Recipient { who: Some(Who::PostId(NURSERY.into())) }],
+        classes: vec![DataClass::CareProcedure.into()],
+        excluded_keys: vec!["allergies".to_owned()],
+        signer_relation: "mother".to_owned(),
+        consent_method: "paper".to_owned(),
+        signed_on: date(2024, 4, 9),
+        ..Default::default()
+    };
+    let state = world.case(sent.case);
+    world.run(COORDINATOR, |given| crate::consent::record_signed(&state, &request, given)).unwrap();
+    (world, sent)
+}
+
+#[test]
+fn a_member_that_is_neither_lead_nor_ward_brings_no_consent_into_a_case() {
+    let (mut world, sent) = nursery_without_allergies();
+    let state = world.case(sent.case);
+    let before = world.log.len();
+    for (from, to) in [(NURSERY, NURSE), (NURSERY, OTHER_NURSERY), (HOSPITAL, NURSERY)] {
+        let request = pb::SubmitReferralRequest { case_id: sent.case.into(), ..seven_items(to) };
+        let refused = fields(world.run(from, |given| submit(&state, &request, given)));
+        assert_eq!(refused, [("consent_at_source".to_owned(), "NOT_ALLOWED")]);
+    }
+    assert_eq!(world.log.len(), before);
+    // Who knows nothing of the case learns nothing of who is responsible.
+    let request = pb::SubmitReferralRequest { case_id: sent.case.into(), ..seven_items(NURSE) };
+    assert_eq!(reason(world.run(PLANNER, |given| submit(&state, &request, given))), Reason::NotFound);
+
+    let request = pb::SubmitReferralRequest { consent_at_source: None, ..request };
+    let decision = world.run(NURSERY, |given| submit(&state, &request, given)).unwrap();
+    assert!(decision.events[0].effects.grants.is_empty());
+    assert_eq!(world.case(sent.case).circle.grants, state.circle.grants);
+}
+
+#[test]
+fn a_consent_that_lead_or_ward_bring_reaches_the_post_asked_without_what_a_signer_took_out() {
+    for from in [COORDINATOR, INTAKE] {
+        let (mut world, sent) = nursery_without_allergies();
+        let state = world.case(sent.case);
+        let request = pb::SubmitReferralRequest { case_id: sent.case.into(), ..seven_items(NURSERY) };
+        let second = world.run(from, |given| submit(&state, &request, given)).unwrap().reply;
+        let grants = world.case(sent.case).circle.grants;
+        let grant = &grants[&GrantId(derived(&["source", &second.referral.to_string()]))];
+        assert!(grant.covers(NURSERY, agency_of(NURSERY), "", 0));
+        assert!(!grant.covers(from, agency_of(from), "", 0));
+        assert_eq!(grant.excluded_keys.iter().map(String::as_str).collect::<Vec<_>>(), ["allergies"]);
+        assert!(grants.values().all(|grant| {
+            !grant.covers(NURSERY, agency_of(NURSERY), "nursery", 0)
+                || grant.excluded_keys.contains("allergies")
+        }));
+    }
 }
 
 #[test]
@@ -439,6 +528,7 @@ fn only_the_opening_referral_is_accepted_as_lead_and_only_from_the_intake_post()
     let (mut world, sent) = asked(COORDINATOR);
     let mut request = seven_items(PLANNER);
     request.case_id = sent.case.into();
+    request.consent_at_source = None;
     let second = send(&mut world, &request).unwrap().reply;
     assert_eq!(reason(accept(&mut world, PLANNER, second, as_lead)), Reason::NotTheOpeningReferral);
     accept(&mut world, COORDINATOR, sent, as_lead).unwrap();
@@ -490,6 +580,29 @@ fn a_declined_referral_goes_on_and_asks_the_same_post_again_with_a_reason_only()
     };
     reroute(&mut world, HOSPITAL, sent, with_reason).unwrap();
     accept(&mut world, NURSERY, sent, soon).unwrap();
+}
+
+#[test]
+fn what_lies_unanswered_before_a_retired_post_is_sent_on() {
+    for (by, acknowledged) in [(HOSPITAL, false), (INTAKE, false), (HOSPITAL, true), (INTAKE, true)] {
+        let (mut world, sent) = asked(NURSERY);
+        if acknowledged {
+            acknowledge(&mut world, NURSERY, sent, |_| {}).unwrap();
+        }
+        let on = |r: &mut pb::RerouteReferralRequest| r.to_post_id = OTHER_NURSERY.into();
+        assert_eq!(reason(reroute(&mut world, by, sent, on)), Reason::WrongState);
+        world.retire(NURSERY);
+        let back = |r: &mut pb::RerouteReferralRequest| r.to_post_id = NURSERY.into();
+        assert_eq!(reason(reroute(&mut world, by, sent, back)), Reason::PostRetired);
+        let decision = reroute(&mut world, by, sent, on).unwrap();
+        assert!(!decision.events[0].effects.party_post_ids.contains(&NURSERY.to_string()));
+        let state = referral(&world, sent);
+        assert_eq!((state.stage, state.receiver), (Stage::Submitted, OTHER_NURSERY));
+        assert!(!state.duties.iter().any(|(_, owner)| *owner == NURSERY), "{:?}", state.duties);
+        assert!(state.duties.contains(&(DutyKind::DutySupply, HOSPITAL)));
+        assert!(relations(&world, sent, NURSERY).is_empty());
+        accept(&mut world, OTHER_NURSERY, sent, soon).unwrap();
+    }
 }
 
 #[test]
@@ -576,6 +689,7 @@ fn a_decline_ends_no_other_part_that_the_post_has() {
     let (mut world, sent) = asked(NURSE);
     let mut request = seven_items(NURSE);
     request.case_id = sent.case.into();
+    request.consent_at_source = None;
     let second = send(&mut world, &request).unwrap().reply;
     decline(&mut world, NURSE, sent, no_nurse).unwrap();
     assert_eq!(relations(&world, sent, NURSE), [Relation::Asked]);

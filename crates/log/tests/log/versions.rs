@@ -168,3 +168,14 @@ async fn of_two_commands_that_bring_the_first_key_of_a_stream_the_later_decides_
     }
     assert!(again > 0, "they never met");
 }
+
+#[tokio::test]
+async fn versions_of_a_kind_leave_out_what_is_of_another_kind() {
+    use tasuki_contract::event::v1::StreamKind;
+    let log = Log::fresh().await;
+    let (a, b) = (Uuid::now_v7(), Uuid::now_v7());
+    log.writer.append(command(vec![agency(a, 1), consultation(b, 1), agency(a, 2)])).await.unwrap();
+    let (agencies, posts): (i32, i32) = (StreamKind::Agency.into(), StreamKind::Post.into());
+    let found = log.reader.versions_of_kinds(&[(agencies, a), (agencies, b), (posts, a)]).await.unwrap();
+    assert_eq!(found, [(a, 2)]);
+}

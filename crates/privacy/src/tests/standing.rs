@@ -143,3 +143,39 @@ fn another_post_of_the_agency_that_recorded_an_event_is_not_told_of_it() {
     let lens = access.event_of(&sent);
     assert!(!lens.is_told() && lens.level() == Level::Full);
 }
+
+#[test]
+fn who_was_offered_a_hand_off_reads_the_offer_until_it_declines_or_it_is_given_up() {
+    use tasuki_domain::handoff::{HandoffState, Stage};
+    use tasuki_domain::ids::HandoffId;
+    let id = HandoffId(Uuid::from_u128(15));
+    let at = |stage, declined| HandoffState {
+        case: CASE,
+        kind: Default::default(),
+        outgoing: SENDER,
+        incoming: ME,
+        proposer: SENDER,
+        stage,
+        declined,
+        full_contacts: 0,
+        confirmed: BTreeSet::new(),
+        adopted: BTreeSet::new(),
+        revision: 1,
+    };
+    let mut offered = header(&Event::HandoffOffered(Default::default()), &[SENDER, ME], Some(ME));
+    let item = &mut offered.effects.as_mut().unwrap().items[0];
+    item.kind = ItemKind::ItemHandoff.into();
+    item.item_id = id.to_string();
+    // Something else still asks the post in the same case.
+    let level = |handoff: HandoffState| {
+        let case =
+            CaseState { circle: asked_circle(), handoffs: [(id, handoff)].into(), ..CaseState::default() };
+        levels(&case, &offered).0
+    };
+    for stage in [Stage::Offered, Stage::Agreed, Stage::Accompanied, Stage::Completed] {
+        assert_eq!(level(at(stage, false)), Level::Full);
+    }
+    assert_eq!(level(at(Stage::Proposed, true)), Level::Own);
+    assert_eq!(level(at(Stage::Cancelled, true)), Level::Own);
+    assert_eq!(level(at(Stage::Cancelled, false)), Level::Own);
+}

@@ -93,6 +93,13 @@ impl Story {
         text
     }
 
+    /// A telephone number that occurs nowhere else stands for the piece.
+    fn telephone(&mut self, what: &'static str) -> String {
+        let text = format!("+81 (0)00-0000-{:04}", self.told.marks.len());
+        self.told.marks.push((what, text.clone()));
+        text
+    }
+
     /// A code that occurs nowhere else stands for the piece.
     fn code(&mut self, what: &'static str, code: &str) -> String {
         self.told.marks.push((what, code.to_owned()));
@@ -150,7 +157,7 @@ impl Story {
                 municipality_code: MUNICIPALITY.to_owned(),
                 referral_purpose: "nicu_discharge".to_owned(),
                 expected_discharge_on: day(60),
-                sender_telephone: self.mark("opening.telephone"),
+                sender_telephone: self.telephone("opening.telephone"),
                 message: self.mark("opening.message"),
                 label: self.mark("opening.label"),
                 facts,
@@ -250,7 +257,7 @@ impl Story {
                 case_id: self.told.cases[0].clone(),
                 to_post_id: self.post(NURSERY),
                 referral_purpose: "enrollment".to_owned(),
-                sender_telephone: self.mark("round.telephone"),
+                sender_telephone: self.telephone("round.telephone"),
                 message: self.mark("round.message"),
                 facts,
                 ..Default::default()
@@ -429,7 +436,7 @@ impl Story {
                 contents: vec!["medical_care".to_owned(), restricted],
                 caller_identity: intake::CallerIdentity::Named.into(),
                 caller_label: self.mark("call.caller"),
-                caller_telephone: self.mark("call.telephone"),
+                caller_telephone: self.telephone("call.telephone"),
                 child_label: self.mark("call.child"),
                 story: self.mark("call.story"),
                 facts: vec![{
