@@ -10,7 +10,7 @@ use crate::Error;
 use crate::node::{Node, NodeOptions, Role};
 use crate::secrets::Secrets;
 use crate::token::AUDIENCE;
-use crate::up::interrupted;
+use crate::up::Interrupts;
 
 /// Arguments of `serve`.
 #[derive(Args, Clone, Debug)]
@@ -69,7 +69,8 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
         (None, Some(operator)) => Some(operator.service_creds()?),
         (None, None) => None,
     };
-    let node = Node::start(NodeOptions {
+    let mut interrupts = Interrupts::listen()?;
+    let starting = Node::start(NodeOptions {
         database_url: args.database_url,
         nats_url: args.nats_url,
         nats_creds,
@@ -78,8 +79,11 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
         roles: Role::parse_all(&args.roles)?,
         pool: args.pool.into(),
         listen: args.listen,
-    })
-    .await?;
+    });
+    let node = tokio::select! {
+        started = starting => started?,
+        () = interrupts.next() => return Ok(()),
+    };
     if let Some(address) = node.address() {
         use std::io::Write as _;
         let mut out = std::io::stdout();
@@ -87,7 +91,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
         out.flush()?;
     }
     let result = tokio::select! {
-        () = interrupted() => Ok(()),
+        () = interrupts.next() => Ok(()),
         failed = node.failed() => Err(failed),
     };
     node.stop().await;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tasuki_auth::DevIssuer;
 use tasuki_domain::ids::{AgencyId, PostId};
 use tasuki_standalone::{Stack, StackOptions, StateLock};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Error;
 use crate::node::{Node, NodeOptions, Role};
@@ -170,7 +171,11 @@ impl Embedded {
 
 /// Runs until Ctrl-C, SIGTERM, the end of one of the servers, or a role that cannot go on.
 pub async fn run(args: UpArgs) -> Result<(), Error> {
-    let embedded = Embedded::start(&args.state, args.listen, args.pool).await?;
+    let mut interrupts = Interrupts::listen()?;
+    let embedded = tokio::select! {
+        started = Embedded::start(&args.state, args.listen, args.pool) => started?,
+        () = interrupts.next() => return Ok(()),
+    };
     let mut out = std::io::stdout();
     writeln!(out, "tasuki up: {}", embedded.running.address)?;
     writeln!(out, "  nats       {}", embedded.running.nats_url)?;
@@ -187,7 +192,7 @@ pub async fn run(args: UpArgs) -> Result<(), Error> {
     writeln!(out, "  Ctrl-C stops it")?;
     out.flush()?;
     let result = tokio::select! {
-        () = interrupted() => Ok(()),
+        () = interrupts.next() => Ok(()),
         failed = embedded.node.failed() => Err(failed),
         which = embedded.stack.ended() => Err(Error::from(format!("{which} has ended; see its log in the state directory"))),
     };
@@ -195,15 +200,31 @@ pub async fn run(args: UpArgs) -> Result<(), Error> {
     result
 }
 
-/// Completes on Ctrl-C or SIGTERM.
+/// Ctrl-C and SIGTERM, from the moment of listening on: one that comes while the program still starts is not lost.
+pub struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    /// From here on they no longer end the process by themselves.
+    pub fn listen() -> Result<Self, Error> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Completes with the first of them.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Completes with the first of them, from the first poll on; never where they cannot be listened to.
 pub async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    match Interrupts::listen() {
+        Ok(mut interrupts) => interrupts.next().await,
+        Err(_) => std::future::pending().await,
     }
 }
