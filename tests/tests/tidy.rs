@@ -137,7 +137,7 @@ fn what_decides_depends_on_nothing_that_does_input_or_output() {
     for pure in PURE {
         // `cargo tree` resolves features for this crate alone; metadata unites those of the whole workspace.
         let tree =
-            cargo(&["tree", "-p", pure, "-e", "normal", "--prefix", "none", "--format", "{p}", "--offline"]);
+            cargo(&["tree", "-p", pure, "-e", "normal", "--prefix", "none", "--format", "{p}", "--locked"]);
         let used: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
         assert!(used.contains(pure) && used.contains("tasuki-contract"), "{pure}: {used:?}");
         let found: Vec<_> = IO.iter().filter(|io| used.contains(*io)).collect();
@@ -239,7 +239,7 @@ fn metadata() -> Value {
     let version = Command::new(std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into())).arg("-vV").output();
     let version = String::from_utf8(version.unwrap().stdout).unwrap();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
-    let args = ["metadata", "--offline", "--format-version", "1", "--filter-platform", host];
+    let args = ["metadata", "--locked", "--format-version", "1", "--filter-platform", host];
     serde_json::from_str(&cargo(&args)).unwrap()
 }
 
