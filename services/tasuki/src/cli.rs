@@ -143,7 +143,10 @@ async fn run_call(args: CallArgs) -> Result<(), Error> {
         (None, Some(post)) => args.state.token(&post, None, 3600)?,
         (None, None) => return Err("give --token or --as POST".into()),
     };
-    let channel = tonic::transport::Endpoint::from_shared(address)?.connect().await?;
+    let endpoint = tonic::transport::Endpoint::from_shared(address.clone())?;
+    let channel = endpoint.connect().await.map_err(|_| {
+        format!("nothing answers at {address}, which is written http://HOST:PORT; start ./dev up, or look at --address")
+    })?;
     let call = call::Call {
         method: args.method,
         data: args.data,

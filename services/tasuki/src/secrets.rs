@@ -50,8 +50,9 @@ impl Secrets {
     /// Errors: as [`open_or_create`](Self::open_or_create), and a keyring that is missing.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let path = directory.join(KEYRING);
-        let keyring = read(&path, keyring)?
-            .ok_or_else(|| format!("there is no keyring {}; restore it from its copy", path.display()))?;
+        let keyring = read(&path, keyring)?.ok_or_else(|| {
+            format!("there is no keyring {}: start ./dev up, or restore it from its copy", path.display())
+        })?;
         let issuer = read(&directory.join(ISSUER), issuer)?;
         let operator = read(&directory.join(OPERATOR), operator)?;
         Ok(Self { keyring, issuer, operator })
