@@ -152,3 +152,28 @@ fn an_item_never_shows_a_position() {
     moved.epoch = 9;
     assert_eq!(before, shown(&member_with(&PERSONAL), &moved, Some(event)));
 }
+
+#[test]
+fn an_item_names_every_key_that_its_viewer_does_not_read_in_full_and_no_other() {
+    let viewer =
+        Viewer { post: ME, agency: AgencyId(Uuid::from_u128(3)), kind: "mcc_coordinator_office".into() };
+    let referral: Event = ReferralSubmitted::default().into();
+    let circles = [member_with(&[]), member_with(&[DataClass::Identity, DataClass::ReferralState])];
+    for (circle, party) in circles.iter().flat_map(|circle| [(circle, false), (circle, true)]) {
+        let record = record(&referral, CASE.0, party);
+        let access = Access::new(&viewer, circle, 20_000);
+        let lens = access.event_of(&record.header);
+        let less = |key: &str| lens.fact_level(key) < tasuki_privacy::Level::Full;
+        let expected: BTreeSet<&str> =
+            dictionary::all().iter().map(|field| field.key.as_str()).filter(|key| less(key)).collect();
+        let item = shown(circle, &record, Some(referral.clone())).item;
+        if item.level == PbLevel::None as i32 {
+            continue;
+        }
+        let named: BTreeSet<&str> = item.withheld_keys.iter().map(String::as_str).collect();
+        assert_eq!(named.len(), item.withheld_keys.len(), "each once");
+        assert!(expected.len() > 1 && named.is_superset(&expected), "{party}: {expected:?}");
+        let content = item.event.is_some();
+        assert!(!content || named == expected, "{party}: {named:?}");
+    }
+}
