@@ -2,14 +2,17 @@
 //!
 //! Made when a process starts, and by a process that runs once a day, for the month and the two that follow. What was
 //! recorded while a month had none lies in the default partition, which stands in the way of making it: such rows are
-//! moved first. Nothing here is urgent, so whoever reads the table wins against it, and the next day tries again.
+//! moved first. Nothing here is urgent, so whoever reads or writes the table for long wins against it; it tries again
+//! a few times, and once more on the next day.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::db::{Database, MIGRATION_LOCK};
 use crate::error::LogError;
 
 const SECONDS_OF_A_DAY: u64 = 86_400;
+/// Pauses between the tries of one day: a slow commit or a long look at the table should not cost the day.
+const PAUSES_S: [u64; 6] = [1, 2, 4, 8, 60, 600];
 
 /// The months to make: this one, the two that follow, and those whose rows lie in the default partition; the bounds
 /// with their offset, so that no session's time zone has a say.
@@ -63,13 +66,20 @@ pub(crate) struct Daily {
 }
 
 impl Daily {
-    /// Looks after them beside the caller, if nobody has on this day; a failure is logged, and left to the next day.
+    /// Looks after them beside the caller, if nobody has on this day; tries that fail are repeated after a pause, and
+    /// the last one is logged.
     pub(crate) fn keep(&mut self, database: &Database) {
         if !self.due(SystemTime::now()) {
             return;
         }
         let database = database.clone();
         tokio::spawn(async move {
+            for pause_s in PAUSES_S {
+                if keep_partitions(&database).await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(pause_s)).await;
+            }
             if let Err(error) = keep_partitions(&database).await {
                 tracing::warn!(%error, "the next months' partitions of the reads could not be made");
             }
@@ -84,8 +94,6 @@ impl Daily {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -7,7 +7,10 @@ use crate::common::{Log, within};
 
 /// Partitions by name, with their bounds in UTC and how many rows each holds.
 async fn partitions(log: &Log) -> Vec<(String, String, i64)> {
-    let client = log.database.connect().await.unwrap();
+    partitions_seen_by(&log.database.connect().await.unwrap()).await
+}
+
+async fn partitions_seen_by(client: &tokio_postgres::Client) -> Vec<(String, String, i64)> {
     client.batch_execute("SET TIME ZONE 'UTC'").await.unwrap();
     let names = "SELECT c.relname::text, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits AS i \
                  JOIN pg_class AS c ON c.oid = i.inhrelid \
@@ -71,12 +74,8 @@ async fn months_begin_in_utc_whatever_the_time_zone_of_the_session() {
     }
 }
 
-#[tokio::test]
-async fn a_process_that_runs_makes_the_partitions_too() {
-    let log = Log::fresh().await;
-    log.sql(MISSED).await;
-    let reads = ReadRecords::start(log.database.clone());
-    let entry = ReadEntry {
+fn read() -> ReadEntry {
+    ReadEntry {
         agency: Uuid::now_v7(),
         post: Uuid::now_v7(),
         purpose: "support".into(),
@@ -86,14 +85,50 @@ async fn a_process_that_runs_makes_the_partitions_too() {
         fact_keys: Vec::new(),
         grants: Vec::new(),
         policy_version: 1,
-    };
-    reads.record(entry).await.unwrap();
+    }
+}
+
+/// One connection for all looks: a new one for each would exhaust a slow server.
+async fn until_made(log: &Log) {
+    let client = log.database.connect().await.unwrap();
     within("partitions", async {
-        while partitions(&log).await.len() < 4 {
+        while partitions_seen_by(&client).await.len() < 4 {
             tokio::task::yield_now().await;
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_process_that_runs_makes_the_partitions_too() {
+    let log = Log::fresh().await;
+    log.sql(MISSED).await;
+    let reads = ReadRecords::start(log.database.clone());
+    reads.record(read()).await.unwrap();
+    until_made(&log).await;
+}
+
+#[tokio::test]
+async fn a_process_that_came_at_a_bad_time_makes_the_partitions_a_little_later() {
+    let log = Log::fresh().await;
+    log.sql(MISSED).await;
+    let mut writing = log.database.connect().await.unwrap();
+    let transaction = writing.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE log.reads_default IN ROW EXCLUSIVE MODE").await.unwrap();
+    let reads = ReadRecords::start(log.database.clone());
+    reads.record(read()).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' \
+                 AND relation = 'log.reads_default'::regclass";
+    for waiting in [1_i64, 0] {
+        within("the try that gives up", async {
+            while transaction.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) != waiting {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    transaction.rollback().await.unwrap();
+    until_made(&log).await;
 }
 
 #[tokio::test]
