@@ -1,54 +1,11 @@
 //! An event split into open and sealed payloads is the event again when they are laid end to end.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeMap;
+mod filled;
 
-use prost_reflect::prost::Message as _;
-use prost_reflect::{Cardinality, DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value};
+use filled::every_event;
 use tasuki_contract::common::v1::Fact;
 use tasuki_contract::{Classified, Event, FieldRule, RULES, SealedPart, Sink};
-
-/// A message with every field set: texts bear the field's name.
-fn filled(message: &MessageDescriptor, depth: u8) -> DynamicMessage {
-    let mut all = DynamicMessage::new(message.clone());
-    let mut chosen = BTreeMap::new();
-    for field in message.fields() {
-        if let Some(oneof) = field.containing_oneof() {
-            // The first member of a oneof stands for all.
-            if chosen.insert(oneof.name().to_owned(), ()).is_some() {
-                continue;
-            }
-        }
-        let value = match field.kind() {
-            Kind::String if field.name() == "key" => Value::String("allergies".into()),
-            Kind::String => Value::String(format!("MARK {}", field.full_name())),
-            Kind::Bytes => Value::Bytes(b"MARK".as_slice().into()),
-            Kind::Bool => Value::Bool(true),
-            Kind::Enum(_) => Value::EnumNumber(1),
-            Kind::Message(inner) if depth > 0 => Value::Message(filled(&inner, depth - 1)),
-            Kind::Message(inner) => Value::Message(DynamicMessage::new(inner)),
-            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(7),
-            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(7),
-            Kind::Uint32 | Kind::Fixed32 => Value::U32(7),
-            Kind::Uint64 | Kind::Fixed64 => Value::U64(7),
-            Kind::Float => Value::F32(7.0),
-            Kind::Double => Value::F64(7.0),
-        };
-        let value = if field.cardinality() == Cardinality::Repeated {
-            Value::List(vec![value.clone(), value])
-        } else {
-            value
-        };
-        all.set_field(&field, value);
-    }
-    all
-}
-
-fn every_event() -> Vec<Event> {
-    let pool = DescriptorPool::decode(tasuki_contract::DESCRIPTORS).unwrap();
-    let fill = |name: &str| filled(&pool.get_message_by_name(name).unwrap(), 5).encode_to_vec();
-    RULES.iter().map(|rule| Event::decode(rule.type_name, &[&fill(rule.type_name)]).unwrap()).collect()
-}
 
 #[test]
 fn the_pieces_of_every_event_merge_into_the_event() {
