@@ -16,8 +16,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::closed_loop::{ClosedLoop, Until};
+use super::paging::Pace;
 use super::request::{Bearer, acceptance, authorised, bearer, labelled, referral};
-use super::{line, open_loop};
+use super::{line, open_loop, paging};
 use crate::Error;
 
 /// HTTP/2 connections that all callers of a job share.
@@ -59,6 +60,9 @@ pub(super) enum Work {
     /// So many referrals a second, whatever becomes of them, with every post subscribed. Answers one
     /// [`Delivered`](open_loop::Delivered) per round.
     Deliver { per_s: u32, seconds: u32, rounds: u32 },
+    /// So many pages a second of so many timelines, and so many referrals beside them. Answers one
+    /// [`Paged`](paging::Paged) per round.
+    Read { per_s: u32, commands_per_s: u32, seconds: u32, rounds: u32, cases: usize },
 }
 
 /// Does one job.
@@ -95,6 +99,12 @@ pub(super) async fn run() -> Result<(), Error> {
             let desks = Arc::new(Desks::open(&job).await?);
             let streams = connect(&job.address, CONNECTIONS).await?;
             serde_json::to_vec(&open_loop::run(desks, &streams, per_s, seconds, rounds).await?)?
+        }
+        Work::Read { per_s, commands_per_s, seconds, rounds, cases } => {
+            let desks = Arc::new(Desks::open(&job).await?);
+            let channels = connect(&job.address, CONNECTIONS).await?;
+            let pace = Pace { per_s, commands_per_s, seconds, rounds };
+            serde_json::to_vec(&paging::run(desks, channels, cases, pace).await?)?
         }
     };
     let mut out = std::io::stdout();
@@ -152,9 +162,33 @@ impl Desks {
         Ok((answer.referral_id, answer.receipt.unwrap_or_default().event_id))
     }
 
+    /// A case with at least so many events that its receiver reads: the case, and the receiver's number.
+    pub async fn long_case(&self, n: usize, events: usize) -> Result<(String, usize), Status> {
+        let (sender, receiver) = self.pair(n);
+        let mut client = self.clients[n % self.clients.len()].clone();
+        let first = labelled(self.templates[receiver].clone());
+        let first = client.submit_referral(authorised(first, &self.senders[sender])).await?.into_inner();
+        self.accept(n, first.referral_id).await?;
+        for _ in 0..events {
+            let more = SubmitReferralRequest {
+                case_id: first.case_id.clone(),
+                municipality_code: String::new(),
+                consent_at_source: None,
+                ..self.templates[receiver].clone()
+            };
+            client.submit_referral(authorised(more, &self.senders[sender])).await?;
+        }
+        Ok((first.case_id, receiver))
+    }
+
     /// Submits the `n`th referral, acknowledges and accepts it.
     async fn take_up(&self, n: usize) -> Result<(), Status> {
         let (referral_id, _) = self.submit(n).await?;
+        self.accept(n, referral_id).await
+    }
+
+    /// Acknowledges and accepts the `n`th referral.
+    async fn accept(&self, n: usize, referral_id: String) -> Result<(), Status> {
         let receiver = &self.receivers[self.pair(n).1];
         let mut client = self.clients[n % self.clients.len()].clone();
         let acknowledge = AcknowledgeReferralRequest { referral_id: referral_id.clone(), context: None };

@@ -12,8 +12,10 @@ mod idle;
 mod lag;
 mod load;
 mod open_loop;
+mod paging;
 mod pgbench;
 mod process;
+mod reads;
 mod rebuild;
 mod referrals;
 mod request;
@@ -40,6 +42,8 @@ enum Bench {
     Referrals(referrals::ReferralsArgs),
     /// From an acknowledged command to its subscriber, against the command itself.
     Delivery(delivery::DeliveryArgs),
+    /// Pages of a timeline, against commands in the same seconds.
+    Reads(reads::ReadsArgs),
     /// The views made anew from the log, against COPY of the same rows.
     Rebuild(rebuild::RebuildArgs),
     /// Memory of the program when it has nothing to do.
@@ -55,6 +59,7 @@ pub async fn run(args: BenchArgs) -> Result<(), Error> {
         match args.bench {
             Bench::Referrals(args) => referrals::run(args).await,
             Bench::Delivery(args) => delivery::run(args).await,
+            Bench::Reads(args) => reads::run(args).await,
             Bench::Rebuild(args) => rebuild::run(args).await,
             Bench::Idle => idle::run().await,
             Bench::Load => load::run().await,
