@@ -33,13 +33,28 @@ impl World {
     /// Starts the servers; `program` is the binary that [`serve`](Self::serve) runs.
     pub async fn start(program: &str) -> Result<Self, Error> {
         let directory = std::env::temp_dir().join(format!("tasuki-test-{}", uuid::Uuid::now_v7()));
+        Self::on(directory, program.into()).await
+    }
+
+    async fn on(directory: PathBuf, program: PathBuf) -> Result<Self, Error> {
         let secrets = Secrets::open_or_create(&directory)?;
         let operator = secrets.operator.as_ref().ok_or("no operator")?;
         let mut options = StackOptions::throw_away();
         options.nats.extra = operator.server_config()?;
         let stack = Stack::start(options).await?;
         let database_url = stack.postgres.create_database("tasuki").await?;
-        Ok(Self { stack, secrets, directory, database_url, program: program.into() })
+        Ok(Self { stack, secrets, directory, database_url, program })
+    }
+
+    /// Other servers with the same keys.
+    pub async fn twin(&self) -> Result<Self, Error> {
+        let directory = std::env::temp_dir().join(format!("tasuki-test-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&directory)?;
+        for entry in std::fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), directory.join(entry.file_name()))?;
+        }
+        Self::on(directory, self.program.clone()).await
     }
 
     /// Starts the program with the given roles and waits until it listens.

@@ -227,8 +227,8 @@ struct Step<'s> {
 }
 
 impl<'s> Step<'s> {
-    /// Errors: `NOT_FOUND` for an unknown hand-off, and for a caller who neither was a party nor is a member of the
-    /// circle; `NOT_YOUR_PART`, of an incoming post that declined whatever became of it; `STALE_ETAG`.
+    /// Errors: `NOT_FOUND` for an unknown hand-off, and for a caller who never was a party; `NOT_YOUR_PART`, of an
+    /// incoming post that declined whatever became of it; `STALE_ETAG`.
     fn find(
         state: &'s CaseState,
         id: Option<HandoffId>,
@@ -238,8 +238,8 @@ impl<'s> Step<'s> {
     ) -> Result<Self, Refusal> {
         let me = given.actor.post;
         let found = id.and_then(|id| Some((id, state.handoffs.get(&id)?)));
-        let party = |h: &HandoffState| h.parties().contains(&me) || h.incoming == me;
-        let known = |h: &HandoffState| party(h) || state.circle.is_member(me);
+        // A member of the circle is not told of every hand-off: to who is no party it does not exist.
+        let known = |h: &HandoffState| h.parties().contains(&me) || h.incoming == me;
         let (id, handoff) = found.filter(|(_, h)| known(h)).ok_or(Reason::NotFound)?;
         if !right(handoff, me) {
             return Err(Reason::NotYourPart.into());

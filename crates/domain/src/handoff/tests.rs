@@ -100,9 +100,9 @@ fn a_stranger_cannot_tell_a_hand_off_from_none() {
         assert_eq!(reason(walk.cancel(stranger)), Reason::NotFound);
         assert_eq!(reason(walk.complete(stranger, &[])), Reason::NotFound);
     }
-    // A member of the circle may know of it, yet it is not a member's to act.
-    assert_eq!(reason(walk.accept(HOSPITAL)), Reason::NotYourPart);
-    assert_eq!(reason(walk.begin(HOSPITAL)), Reason::NotYourPart);
+    // Not every member of the circle is told of it.
+    assert_eq!(reason(walk.accept(HOSPITAL)), Reason::NotFound);
+    assert_eq!(reason(walk.begin(HOSPITAL)), Reason::NotFound);
     walk.id = crate::ids::HandoffId(uuid::Uuid::from_u128(7));
     assert_eq!(reason(walk.cancel(INTAKE)), Reason::NotFound);
 }
