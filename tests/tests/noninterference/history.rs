@@ -480,7 +480,6 @@ impl<'a> Author<'a> {
                     case_id: case.into(),
                     data_class: class,
                     text: format!("TEXT-{:016x}", rng.random::<u64>()),
-                    ..Default::default()
                 };
                 let classes: Vec<i32> = (0..3).map(|_| self.rng.random_range(2..16)).collect();
                 let sections = classes.into_iter().map(|class| section(&mut self.rng, class)).collect();
@@ -489,7 +488,6 @@ impl<'a> Author<'a> {
                     text: self.text(),
                     owner_post_id: owner.into(),
                     due_on: self.day(20),
-                    ..Default::default()
                 };
                 let request = minutes::DraftMinutesRequest {
                     meeting_id,

@@ -1,6 +1,6 @@
 //! P4, non-interference: two histories that are equal for a viewer, once filtered by audience and reduced, give it the same
-//! answers, byte for byte: every query with its pages, every stream with its cursors, every error. Commands are taken
-//! or refused alike.
+//! answers, byte for byte: every query with its pages, every stream with its cursors, every notice, every error. Commands
+//! are taken or refused alike.
 //!
 //! `TASUKI_PAIRS` says how many pairs of histories are tried at least; `./dev prove` tries more.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -140,10 +140,8 @@ async fn p4_histories_that_are_equal_for_a_viewer_are_answered_alike() {
     let twin = world.twin().await.unwrap();
     let histories = |n: usize| -> Vec<Vec<Step>> { bundles.iter().map(|b| b.steps[n].clone()).collect() };
     let (one, other) = (histories(0), histories(1));
-    let (one, other) = tokio::join!(
-        Side::start(world, PROGRAM, &registered, &one),
-        Side::start(twin, PROGRAM, &registered, &other),
-    );
+    let (one, other) =
+        tokio::join!(Side::start(world, &registered, &one), Side::start(twin, &registered, &other),);
 
     let questions = asking::questions(&pool);
     let declassified = Declassified::read();
@@ -212,7 +210,14 @@ impl Asking<'_> {
                 }
                 self.note(bundle, viewer, question, pair.read(question, &about, &mut rng).await);
             }
+            let (one, other) = tokio::join!(self.sides[0].told(viewer), self.sides[1].told(viewer));
             let mut tally = self.tally.lock().unwrap();
+            if one != other {
+                let told = bundle.told();
+                tally
+                    .complaints
+                    .push(format!("{} of bundle {}: notices\n{told}", viewer.kind, bundle.number));
+            }
             tally.pairs += 1;
             tally.of_parties += usize::from(perceives_something(viewer, &bundle.steps[0], today()));
         }

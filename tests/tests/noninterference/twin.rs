@@ -1,7 +1,8 @@
 //! Two worlds with the same keys, the same directory and, of each bundle, a history of its own; in each the program runs
 //! with all roles, on its own PostgreSQL and nats-server.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -20,18 +21,21 @@ const APPENDS_MAX: usize = 128;
 /// Events of one append.
 const CHUNK: usize = 100;
 const CONNECTIONS: usize = 4;
+const NOTICES_LIMIT: Duration = Duration::from_secs(60);
 const VIEWS_LIMIT: Duration = Duration::from_secs(600);
 
 /// One of the two.
 pub struct Side {
     pub world: World,
+    views: tasuki_views::Views,
+    notices: Notices,
     _program: Program,
     channels: Vec<Channel>,
 }
 
 impl Side {
     /// Lays the histories down, then starts the program on them.
-    pub async fn start(world: World, program: &str, directory: &[Step], bundles: &[Vec<Step>]) -> Self {
+    pub async fn start(world: World, directory: &[Step], bundles: &[Vec<Step>]) -> Self {
         let platform = platform(&world).await;
         for chunk in chunks(directory) {
             append(&platform, &chunk).await;
@@ -49,10 +53,8 @@ impl Side {
             .await;
         at_their_times(&world, directory.iter().chain(bundles.iter().flatten())).await;
         drop(platform);
-        let program = {
-            let _ = program;
-            world.serve("all").await.unwrap()
-        };
+        let notices = listen(&world).await;
+        let program = world.serve("all").await.unwrap();
         let head = world.reader().unwrap().head().await.unwrap().0;
         let views = world.views().unwrap();
         eventually("the views hold the histories", VIEWS_LIMIT, || async {
@@ -62,7 +64,16 @@ impl Side {
         let endpoint = Endpoint::from_shared(program.address().to_owned()).unwrap();
         let connect = |_| endpoint.connect();
         let channels = futures::stream::iter(0..CONNECTIONS).then(connect).try_collect().await.unwrap();
-        Self { world, _program: program, channels }
+        Self { world, views, notices, _program: program, channels }
+    }
+
+    /// What the post was told on NATS, in its order, once it was told of all that is in its feed.
+    pub async fn told(&self, viewer: &tasuki_privacy::Viewer) -> Vec<(String, Vec<u8>)> {
+        let in_feed = self.views.feed_head(viewer.post).await.unwrap() as usize;
+        let subject = format!("tasuki.feed.{}.{}", viewer.agency, viewer.post);
+        let told = || self.notices.lock().unwrap().get(&subject).cloned().unwrap_or_default();
+        eventually("the post is told of its feed", NOTICES_LIMIT, || async { told().len() >= in_feed }).await;
+        told()
     }
 
     /// Somebody who calls for a post.
@@ -71,6 +82,32 @@ impl Side {
         let token = tasuki::token::for_post(issuer, viewer.agency, viewer.post, 7_200).unwrap();
         Caller { channel: self.channels[bundle % CONNECTIONS].clone(), token, post: viewer.post }
     }
+}
+
+/// Headers and body of what came on each subject.
+type Notices = Arc<Mutex<BTreeMap<String, Vec<(String, Vec<u8>)>>>>;
+
+/// Listens to the notices of every post.
+async fn listen(world: &World) -> Notices {
+    let creds = world.secrets.operator.as_ref().unwrap().service_creds().unwrap();
+    let options = async_nats::ConnectOptions::with_credentials(&creds).unwrap();
+    let client = options.connect(world.stack.nats.url()).await.unwrap();
+    let mut stream = client.subscribe("tasuki.feed.>").await.unwrap();
+    client.flush().await.unwrap();
+    let notices = Notices::default();
+    let into = notices.clone();
+    tokio::spawn(async move {
+        let _client = client;
+        while let Some(message) = stream.next().await {
+            let headers = message.headers.iter().flat_map(async_nats::HeaderMap::iter);
+            let mut headers: Vec<String> =
+                headers.map(|(name, values)| format!("{name} {values:?}")).collect();
+            headers.sort();
+            let told = (headers.join(";"), message.payload.to_vec());
+            into.lock().unwrap().entry(message.subject.to_string()).or_default().push(told);
+        }
+    });
+    notices
 }
 
 async fn platform(world: &World) -> Platform {
