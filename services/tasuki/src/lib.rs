@@ -15,6 +15,7 @@ pub mod demo;
 mod health;
 mod hint;
 pub mod layer;
+mod listen;
 pub mod maintain;
 pub mod node;
 pub mod region;

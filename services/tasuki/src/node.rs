@@ -4,6 +4,7 @@
 //! other nodes. Signals between nodes are pings over NATS, hints only: every role also polls slowly.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tasuki_contract::minutes::v1::minutes_service_server::MinutesServiceServer;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineServiceServer;
 use tasuki_kit::{Platform, PlatformOptions, ViewSignals};
 use tasuki_log::{Database, Keyring, Reader, WriterOptions, migrate};
+use tasuki_transport::server::ServerFiles;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,7 @@ use crate::Error;
 use crate::again::again;
 use crate::health::Health;
 use crate::layer::Observe;
+use crate::listen;
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub struct NodeOptions {
     pub nats_url: String,
     /// Credentials for it.
     pub nats_creds: Option<String>,
+    /// File with the authorities of its certificate; absent: those of the system.
+    pub nats_authorities: Option<PathBuf>,
     /// Keys of the log.
     pub keyring: Keyring,
     /// Who issues tokens.
@@ -102,6 +107,8 @@ pub struct NodeOptions {
     pub pool: usize,
     /// Where to listen, when there is a service among the roles.
     pub listen: SocketAddr,
+    /// The certificate to show there; absent: plain text, on a loopback address.
+    pub tls: Option<ServerFiles>,
 }
 
 /// A running node.
@@ -123,8 +130,9 @@ const DIRECTORY_AGE_MAX: Duration = Duration::from_millis(500);
 impl Node {
     /// Migrates, starts every role, and listens.
     ///
-    /// Errors: among others, a keyring that is not the log's.
+    /// Errors: among others, a keyring that is not the log's, and plain text on an address that is no loopback address.
     pub async fn start(options: NodeOptions) -> Result<Self, Error> {
+        listen::allowed(options.listen, options.tls.as_ref())?;
         let database = Database::new(&options.database_url, options.pool)?;
         migrate(&database).await?;
         tasuki_log::fit(&database, &options.keyring).await?;
@@ -138,7 +146,8 @@ impl Node {
         let has = |role| options.roles.contains(&role);
         let serves = options.roles.iter().any(|r| !matches!(r, Role::Relay | Role::Projector));
 
-        let bus_options = BusOptions::service(&options.nats_url, options.nats_creds.clone(), "tasuki");
+        let bus_options = BusOptions::service(&options.nats_url, options.nats_creds.clone(), "tasuki")
+            .trusting(options.nats_authorities.clone());
         let (log_head, log_heads) = watch::channel(0_u64);
         let log_head = Arc::new(log_head);
         let signals = ViewSignals::default();
@@ -169,22 +178,27 @@ impl Node {
             let listener = TcpListener::bind(options.listen).await?;
             address = Some(listener.local_addr()?);
             let routes = routes(&options.roles, &platform, &views, &signals, &cancel, health_service)?;
-            let (observed, ending) = (platform.clone(), cancel.clone());
-            self::role(&tasks, &failed, async move {
-                Server::builder()
-                    .layer(Observe(observed))
-                    .max_concurrent_streams(Some(STREAMS_MAX))
-                    .tcp_nodelay(true)
-                    .http2_keepalive_interval(Some(Duration::from_secs(30)))
-                    .initial_stream_window_size(256 * 1024)
-                    .add_routes(routes)
-                    .serve_with_incoming_shutdown(
-                        tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true)),
-                        ending.cancelled_owned(),
-                    )
-                    .await?;
-                Ok(())
-            });
+            let server = Server::builder()
+                .layer(Observe(platform.clone()))
+                .max_concurrent_streams(Some(STREAMS_MAX))
+                .tcp_nodelay(true)
+                .http2_keepalive_interval(Some(Duration::from_secs(30)))
+                .initial_stream_window_size(256 * 1024)
+                .add_routes(routes);
+            let ending = cancel.clone().cancelled_owned();
+            match options.tls {
+                Some(files) => {
+                    let incoming = listen::secured(listener, files, &tasks, &cancel)?;
+                    let serving = server.serve_with_incoming_shutdown(incoming, ending);
+                    self::role(&tasks, &failed, async move { Ok(serving.await?) });
+                }
+                None => {
+                    let incoming =
+                        tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+                    let serving = server.serve_with_incoming_shutdown(incoming, ending);
+                    self::role(&tasks, &failed, async move { Ok(serving.await?) });
+                }
+            }
         }
         tasks.spawn(listen(bus_options.clone(), log_head.clone(), cancel.clone()));
         tasks.spawn(hear(bus_options.clone(), signals.clone(), cancel.clone()));

@@ -145,11 +145,13 @@ impl Embedded {
             database_url: database_url.clone(),
             nats_url: nats_url.clone(),
             nats_creds: Some(operator.service_creds()?),
+            nats_authorities: None,
             keyring: secrets.keyring.clone(),
             issuers: vec![issuer.trust(token::AUDIENCE)?],
             roles: Role::ALL.to_vec(),
             pool: pool.into(),
             listen,
+            tls: None,
         })
         .await?;
         let address = node.address().ok_or("no service role")?;

@@ -73,6 +73,12 @@ pub async fn call_request(caller: &Caller, path: &str, request: Request<Vec<u8>>
     Ok(grpc.unary(request, path.parse().unwrap(), Raw).await?.into_inner())
 }
 
+/// A call that every post may make.
+pub async fn is_let_in(caller: &Caller) -> Result<Vec<u8>, Status> {
+    let path = "/tasuki.directory.v1.DirectoryService/ListPosts";
+    call_request(caller, path, caller.request(Vec::new())).await
+}
+
 /// Messages as bytes.
 #[derive(Clone, Copy, Default)]
 struct Raw;

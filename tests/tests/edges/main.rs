@@ -19,6 +19,7 @@ mod refusals;
 mod streams;
 mod tour;
 mod traces;
+mod transport;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tasuki-program");
