@@ -5,6 +5,7 @@
 
 mod calls;
 pub mod certs;
+pub mod issuer;
 mod live;
 mod program;
 mod world;

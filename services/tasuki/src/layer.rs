@@ -84,8 +84,9 @@ where
         };
         // Before its message is read and before it takes a place: who has no token costs next to nothing.
         if method != OTHER {
-            let header = request.headers().get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-            let caller = match self.platform.authenticate(header) {
+            let mut given = request.headers().get_all(http::header::AUTHORIZATION).iter();
+            let first = given.next().and_then(|v| v.to_str().ok());
+            let caller = match self.platform.authenticate(first, given.next().is_some()) {
                 Ok(caller) => caller,
                 Err(status) => return refused(status),
             };

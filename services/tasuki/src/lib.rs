@@ -14,6 +14,8 @@ pub mod cli;
 pub mod demo;
 mod health;
 mod hint;
+mod issued;
+pub mod jwks;
 pub mod layer;
 mod listen;
 pub mod maintain;

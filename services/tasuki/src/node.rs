@@ -31,6 +31,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::Error;
 use crate::again::again;
 use crate::health::Health;
+use crate::jwks::{self, KeySource};
 use crate::layer::Observe;
 use crate::listen;
 
@@ -100,6 +101,8 @@ pub struct NodeOptions {
     pub keyring: Keyring,
     /// Who issues tokens.
     pub issuers: Vec<TrustedIssuer>,
+    /// Where one of them publishes its keys, which are read again while the node runs.
+    pub keys: Option<KeySource>,
     /// What to do.
     pub roles: Vec<Role>,
     /// Connections to PostgreSQL that read the log at most, and as many that read the views; 2 at least. The node's
@@ -154,10 +157,14 @@ impl Node {
 
         let mut address = None;
         if serves {
+            let verifier = Arc::new(Verifier::new(options.issuers)?);
+            if let Some(source) = options.keys {
+                tasks.spawn(jwks::follow(verifier.clone(), source, cancel.clone()));
+            }
             let platform = Platform::start(PlatformOptions {
                 database: database.clone(),
                 keyring: options.keyring.clone(),
-                verifier: Arc::new(Verifier::new(options.issuers)?),
+                verifier,
                 writer: WriterOptions::default(),
             })
             .await?;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use tasuki_auth::{KeySet, TrustedIssuer, Verifier, refuse_dev_issuer};
+use tasuki_auth::{TrustedIssuer, Verifier, refuse_dev_issuer};
 
 use crate::Error;
+use crate::jwks::KeySource;
 use crate::listen;
 use crate::node::{Node, NodeOptions, Role};
 use crate::secrets::Secrets;
@@ -56,9 +57,12 @@ pub struct ServeArgs {
     /// Name of the token issuer (`iss`).
     #[arg(long, env = "TASUKI_ISSUER", requires = "jwks")]
     issuer: Option<String>,
-    /// File with the issuer's public keys (JWKS).
+    /// The issuer's public keys (JWKS): an https:// URL or a file. Read again while the program runs.
     #[arg(long, env = "TASUKI_JWKS", requires = "issuer")]
-    jwks: Option<PathBuf>,
+    jwks: Option<String>,
+    /// File with the authorities of the URL's certificate, PEM; default: the system's.
+    #[arg(long, env = "TASUKI_JWKS_CA", requires = "jwks")]
+    jwks_ca: Option<PathBuf>,
     /// Accept the try-out issuer whose key is in the secrets directory. Never with real data.
     #[arg(long)]
     insecure_dev_issuer: bool,
@@ -80,8 +84,11 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
     }
     let secrets = Secrets::open(&args.secrets_dir)?;
     let mut issuers = Vec::new();
+    let mut source = None;
     if let (Some(issuer), Some(jwks)) = (&args.issuer, &args.jwks) {
-        let keys = KeySet::read(jwks)?;
+        let keys = KeySource::new(issuer, jwks, args.jwks_ca)?;
+        let keys =
+            source.insert(keys).read().await.map_err(|e| format!("the issuer's keys at {jwks}: {e}"))?;
         issuers.push(TrustedIssuer { issuer: issuer.clone(), audience: AUDIENCE.to_owned(), keys });
     }
     if args.insecure_dev_issuer {
@@ -105,6 +112,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
         nats_authorities: args.nats_ca,
         keyring: secrets.keyring,
         issuers,
+        keys: source,
         roles: Role::parse_all(&args.roles)?,
         pool: args.pool.into(),
         listen: args.listen,

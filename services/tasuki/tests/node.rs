@@ -45,6 +45,7 @@ impl World {
             nats_authorities: None,
             keyring: secrets.keyring,
             issuers: vec![secrets.issuer.unwrap().trust(token::AUDIENCE).unwrap()],
+            keys: None,
             roles: Role::ALL.to_vec(),
             pool: 4,
             listen: ([127, 0, 0, 1], 0).into(),
