@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod answer;
+mod mutate;
 mod process;
 mod samples;
 mod up;
@@ -11,9 +12,11 @@ mod consultation;
 mod credentials;
 mod embedded;
 mod failing;
+mod hostile;
 mod issuer;
 mod keyring;
 mod malformed;
+mod mutated;
 mod overload;
 mod pool;
 mod refusals;
