@@ -4,6 +4,8 @@
 //! gone when the test ends, also when it is killed. Conditions are waited for, with a limit; nothing sleeps to hope.
 
 mod calls;
+pub mod certs;
+pub mod issuer;
 mod live;
 mod program;
 mod world;

@@ -86,9 +86,14 @@ impl World {
 
     /// Registers the example region through a running program.
     pub async fn register(&self, program: &Program) -> Result<(), Error> {
+        self.register_through(program.channel().await?).await
+    }
+
+    /// The same over a connection of one's own.
+    pub async fn register_through(&self, channel: tonic::transport::Channel) -> Result<(), Error> {
         let issuer = self.secrets.issuer.as_ref().ok_or("no issuer")?;
         let token = token::for_operator(issuer, 3_600)?;
-        Region::parse(region::EXAMPLE)?.register(program.channel().await?, &token).await
+        Region::parse(region::EXAMPLE)?.register(channel, &token).await
     }
 
     /// Runs a command of the program that ends by itself, such as `verify`, against this world.

@@ -64,7 +64,7 @@ const IO: &[&str] = &[
 
 /// A name in the sources, and the folders whose code may say it. Tests may everywhere.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("tokio_postgres", &["crates/log", "crates/views"]),
+    ("tokio_postgres", &["crates/log", "crates/views", "crates/transport"]),
     ("deadpool_postgres", &["crates/log", "crates/views"]),
     ("refinery", &["crates/log", "crates/views"]),
     ("async_nats", &["crates/bus"]),

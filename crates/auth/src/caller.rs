@@ -30,6 +30,9 @@ pub struct Claims {
     /// Whether the caller operates the installation (registers agencies, reads health of the log).
     #[serde(default)]
     pub operator: bool,
+    /// The token's own id, by which it can be revoked alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
     /// Issued at.
     pub iat: i64,
     /// Not valid before, when the issuer says so.
@@ -56,6 +59,12 @@ pub struct Caller {
     pub expires_at_s: i64,
     /// The issuer that signed.
     pub issuer: String,
+    /// The token's own id, opaque; `None` where the issuer gives none. Never logged.
+    pub token_id: Option<String>,
+    /// When the token was issued, Unix seconds.
+    pub issued_at_s: i64,
+    /// Digest of the key that signed.
+    pub(crate) key: [u8; 32],
 }
 
 impl Caller {

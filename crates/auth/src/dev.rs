@@ -126,6 +126,7 @@ impl DevIssuer {
             agency: (!grant.agency.is_nil()).then_some(grant.agency),
             posts: grant.posts.clone(),
             operator: grant.operator,
+            jti: Some(Uuid::now_v7().to_string()),
             iat: grant.issued_at_s,
             nbf: None,
             exp: grant.issued_at_s.saturating_add(grant.lifetime_s),

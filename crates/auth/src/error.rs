@@ -32,6 +32,9 @@ pub enum AuthError {
     /// The token's end has come.
     #[error("token has expired")]
     Expired,
+    /// The token, or everything issued to its subject before an instant, was revoked.
+    #[error("token was revoked")]
+    Revoked,
     /// The token's beginning has not come.
     #[error("token is not yet valid")]
     NotYetValid,
@@ -49,6 +52,7 @@ impl AuthError {
             Self::BadSignature => "TOKEN_BAD_SIGNATURE",
             Self::WrongAudience => "TOKEN_WRONG_AUDIENCE",
             Self::Expired => "TOKEN_EXPIRED",
+            Self::Revoked => "TOKEN_REVOKED",
             Self::NotYetValid => "TOKEN_NOT_YET_VALID",
         }
     }

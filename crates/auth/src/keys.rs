@@ -28,6 +28,8 @@ pub struct KeySet {
 pub(crate) struct VerifyingKey {
     pub(crate) algorithm: Algorithm,
     pub(crate) key: DecodingKey,
+    /// Tells it from another key of the same name.
+    pub(crate) digest: [u8; 32],
 }
 
 #[derive(Deserialize)]
@@ -75,7 +77,7 @@ impl KeySet {
             let kid = jwk.kid.clone().ok_or(KeyError::NoKid)?;
             let key =
                 jwk.verifying_key(algorithm).map_err(|why| KeyError::BadKey { kid: kid.clone(), why })?;
-            if by_kid.insert(kid.clone(), VerifyingKey { algorithm, key }).is_some() {
+            if by_kid.insert(kid.clone(), VerifyingKey { algorithm, key, digest: jwk.digest() }).is_some() {
                 return Err(KeyError::SameKid(kid));
             }
         }
@@ -106,6 +108,21 @@ impl Jwk {
         };
         // An RSA key may be published for PS256 or RSA-OAEP only; using it for RS256 would overrule its owner.
         (self.alg.as_deref().is_none_or(|alg| alg == name)).then_some(algorithm)
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let parts = [
+            Some(&self.kty),
+            self.crv.as_ref(),
+            self.x.as_ref(),
+            self.y.as_ref(),
+            self.n.as_ref(),
+            self.e.as_ref(),
+        ];
+        let text = parts.map(|part| part.map_or("", String::as_str)).join(".");
+        let mut out = [0; 32];
+        out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+        out
     }
 
     fn verifying_key(&self, algorithm: Algorithm) -> Result<DecodingKey, &'static str> {

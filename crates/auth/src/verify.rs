@@ -9,7 +9,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -28,6 +28,8 @@ pub const CACHED_TOKENS_MAX: u64 = 10_000;
 pub const CLOCK_SKEW_S: i64 = 30;
 /// Longest subject, bytes: OpenID Connect allows 255.
 const SUBJECT_BYTES_MAX: usize = 255;
+/// Longest id of a token, bytes.
+const TOKEN_ID_BYTES_MAX: usize = 255;
 
 /// An issuer whose tokens are accepted.
 #[derive(Clone)]
@@ -43,7 +45,11 @@ pub struct TrustedIssuer {
 /// Turns tokens into callers. Shared by all calls of a process; never blocks on anything but memory.
 pub struct Verifier {
     trust: RwLock<Arc<Trust>>,
+    missed: OnceLock<Missed>,
 }
+
+/// Is told the name of a trusted issuer whose keys lack the one that a token names.
+type Missed = Box<dyn Fn(&str) + Send + Sync>;
 
 struct Trust {
     issuers: HashMap<String, Arc<TrustedIssuer>>,
@@ -83,7 +89,7 @@ impl Verifier {
         if by_name.is_empty() {
             return Err(KeyError::NoIssuer);
         }
-        Ok(Self { trust: RwLock::new(Arc::new(Trust::new(by_name))) })
+        Ok(Self { trust: RwLock::new(Arc::new(Trust::new(by_name))), missed: OnceLock::new() })
     }
 
     /// The caller that `token` stands for at the instant `now_s`.
@@ -106,7 +112,7 @@ impl Verifier {
                 }
             });
         }
-        let verified = Arc::new(trust.check(token)?);
+        let verified = Arc::new(trust.check(token, self.missed.get())?);
         let caller = verified.at(now_s)?;
         trust.seen.insert(digest, verified);
         Ok(caller)
@@ -122,6 +128,20 @@ impl Verifier {
         *entry = Arc::new(TrustedIssuer { keys, ..TrustedIssuer::clone(entry) });
         *trust = Arc::new(Trust::new(issuers));
         Ok(())
+    }
+
+    /// Calls `missed` with the issuer's name whenever a token of a trusted issuer names a key that is not among its keys:
+    /// they may have been rotated. It is called in the midst of a call, for whoever sends such a token: it must be quick,
+    /// and bound what it sets off. Only the first that is given counts.
+    pub fn when_key_unknown(&self, missed: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.missed.set(Box::new(missed));
+    }
+
+    /// Whether the key that signed a verified token is still among its issuer's: what a stream asks again and again.
+    pub fn still_trusts(&self, caller: &Caller) -> bool {
+        let trust = self.trust();
+        let issuer = trust.issuers.get(&caller.issuer);
+        issuer.is_some_and(|issuer| issuer.keys.by_kid.values().any(|key| key.digest == caller.key))
     }
 
     /// Whether tokens of the try-out issuer are accepted; `serve` refuses to start then, unless told otherwise.
@@ -141,7 +161,7 @@ impl Trust {
     }
 
     /// Everything but time.
-    fn check(&self, token: &str) -> Result<Verified, AuthError> {
+    fn check(&self, token: &str, missed: Option<&Missed>) -> Result<Verified, AuthError> {
         let mut parts = token.split('.');
         let (Some(header), Some(claims), Some(_signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -158,7 +178,12 @@ impl Trust {
         let algorithm = accepted(&header.alg).ok_or(AuthError::UnsupportedAlgorithm)?;
         let issuer = self.issuers.get(&named.iss).ok_or(AuthError::UnknownIssuer)?;
         let kid = header.kid.ok_or(AuthError::Malformed("no kid"))?;
-        let key = issuer.keys.by_kid.get(&kid).ok_or(AuthError::UnknownKey)?;
+        let Some(key) = issuer.keys.by_kid.get(&kid) else {
+            if let Some(missed) = missed {
+                missed(&issuer.issuer);
+            }
+            return Err(AuthError::UnknownKey);
+        };
         if key.algorithm != algorithm {
             return Err(AuthError::UnsupportedAlgorithm);
         }
@@ -170,7 +195,7 @@ impl Trust {
         validation.set_audience(&[&issuer.audience]);
         let data = jsonwebtoken::decode::<Claims>(token, &key.key, &validation)
             .map_err(|error| reason(error.kind()))?;
-        caller_of(data.claims)
+        caller_of(data.claims, key.digest)
     }
 }
 
@@ -199,9 +224,12 @@ pub fn bearer(authorization: Option<&str>) -> Result<&str, AuthError> {
     if token.is_empty() { Err(AuthError::Missing) } else { Ok(token) }
 }
 
-fn caller_of(claims: Claims) -> Result<Verified, AuthError> {
+fn caller_of(claims: Claims, key: Digest) -> Result<Verified, AuthError> {
     if claims.sub.is_empty() || claims.sub.len() > SUBJECT_BYTES_MAX {
         return Err(AuthError::Malformed("subject"));
+    }
+    if claims.jti.as_ref().is_some_and(|id| id.is_empty() || id.len() > TOKEN_ID_BYTES_MAX) {
+        return Err(AuthError::Malformed("token id"));
     }
     let agency = match claims.agency {
         Some(agency) if !agency.is_nil() => agency,
@@ -221,6 +249,9 @@ fn caller_of(claims: Claims) -> Result<Verified, AuthError> {
             operator: claims.operator,
             expires_at_s: claims.exp,
             issuer: claims.iss,
+            token_id: claims.jti,
+            issued_at_s: claims.iat,
+            key,
         }),
         valid_from_s: begins_s.saturating_sub(CLOCK_SKEW_S),
     })

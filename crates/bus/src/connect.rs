@@ -5,6 +5,7 @@
 //! permission violations and the like arrive through [`Bus::events`], in the server's own words.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::{
@@ -27,8 +28,11 @@ const EVENTS_MAX: usize = 256;
 /// Where the broker is and who we are to it.
 #[derive(Clone, Default)]
 pub struct BusOptions {
-    /// One address or several with commas between, such as `nats://127.0.0.1:4222`.
+    /// One address or several with commas between, such as `tls://nats.example:4222`; plain `nats://` is for loopback
+    /// addresses.
     pub url: String,
+    /// File with the authorities of the server's certificate, PEM; absent: those of the system.
+    pub authorities: Option<PathBuf>,
     /// The text of a `.creds` file; absent: the server asks for none.
     pub creds: Option<String>,
     /// What the server's own lists call this connection, such as `tasuki-relay`.
@@ -40,7 +44,7 @@ pub struct BusOptions {
 impl BusOptions {
     /// The options of one of our own processes.
     pub fn service(url: impl Into<String>, creds: Option<String>, name: impl Into<String>) -> Self {
-        Self { url: url.into(), creds, name: name.into(), inbox_prefix: None }
+        Self { url: url.into(), creds, name: name.into(), ..Self::default() }
     }
 
     /// The options of a post that listens to its notices with credentials of its own.
@@ -48,11 +52,27 @@ impl BusOptions {
     /// Errors: [`BusError::InvalidToken`].
     pub fn post(url: impl Into<String>, creds: String, post: &str) -> Result<Self, BusError> {
         let inbox_prefix = Some(subjects::inbox_prefix(post)?);
-        Ok(Self { url: url.into(), creds: Some(creds), name: format!("post {post}"), inbox_prefix })
+        let name = format!("post {post}");
+        Ok(Self { url: url.into(), creds: Some(creds), name, inbox_prefix, ..Self::default() })
     }
 
-    fn addresses(&self) -> Result<Vec<ServerAddr>, BusError> {
-        self.url.split(',').map(|one| one.trim().parse().map_err(|_| BusError::InvalidAddress)).collect()
+    /// The same, with the authorities in the file in the place of the system's.
+    pub fn trusting(self, authorities: Option<PathBuf>) -> Self {
+        Self { authorities, ..self }
+    }
+
+    /// The addresses, and whether all of it goes over TLS: as soon as one of them says so.
+    ///
+    /// Errors: [`BusError::InvalidAddress`]; [`BusError::Plain`] when one of them would be plain text beyond the machine.
+    fn addresses(&self) -> Result<(Vec<ServerAddr>, bool), BusError> {
+        let parsed = self.url.split(',').map(|one| one.trim().parse().map_err(|_| BusError::InvalidAddress));
+        let addresses = parsed.collect::<Result<Vec<ServerAddr>, _>>()?;
+        let plain = |one: &&ServerAddr| !one.tls_required();
+        if addresses.iter().filter(plain).any(|one| !tasuki_transport::stays_here(one.host())) {
+            return Err(BusError::Plain);
+        }
+        let tls = self.authorities.is_some() || addresses.iter().any(|one| !plain(&one));
+        Ok((addresses, tls))
     }
 }
 
@@ -94,16 +114,16 @@ impl fmt::Debug for Bus {
 impl Bus {
     /// Connects, trying for as long as the broker cannot be reached.
     ///
-    /// Errors: [`BusError::InvalidAddress`], [`BusError::InvalidCredentials`], and
-    /// [`BusError::Refused`] when the broker is there and does not want us: all three need a person.
+    /// Errors: [`BusError::InvalidAddress`], [`BusError::Plain`], [`BusError::InvalidCredentials`], and
+    /// [`BusError::Refused`] when the broker is there and does not want us: all four need a person.
     #[tracing::instrument(level = "debug", skip_all, fields(name = options.name))]
     pub async fn connect(options: &BusOptions) -> Result<Self, BusError> {
-        let addresses = options.addresses()?;
+        let (addresses, tls) = options.addresses()?;
         let (generation_tx, mut generation) = watch::channel(0);
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let mut wait = RETRY_FIRST;
         loop {
-            let connect = connect_options(options, generation_tx.clone(), events.clone())?;
+            let connect = connect_options(options, tls, generation_tx.clone(), events.clone())?;
             match connect.connect(addresses.clone()).await {
                 Ok(client) => {
                     let jetstream = jetstream::context::ContextBuilder::new()
@@ -211,6 +231,7 @@ impl Bus {
 
 fn connect_options(
     options: &BusOptions,
+    tls: bool,
     generation: watch::Sender<u64>,
     events: broadcast::Sender<BusEvent>,
 ) -> Result<ConnectOptions, BusError> {
@@ -235,6 +256,15 @@ fn connect_options(
             }
             std::future::ready(())
         });
+    if tls {
+        connect = connect.require_tls(true);
+    } else {
+        // Servers that tell of others could lead plain text away from the machine.
+        connect = connect.ignore_discovered_servers();
+    }
+    if let Some(authorities) = &options.authorities {
+        connect = connect.add_root_certificates(authorities.clone());
+    }
     if let Some(prefix) = &options.inbox_prefix {
         connect = connect.custom_inbox_prefix(prefix);
     }
@@ -265,6 +295,10 @@ mod tests {
     async fn what_a_person_must_repair_is_reported_at_once() {
         let bad = BusOptions::service("nats://[", None, "test");
         assert_eq!(Bus::connect(&bad).await.unwrap_err(), BusError::InvalidAddress);
+        for plain in ["nats://192.0.2.1", "nats.example", "tls://nats.example,nats://nats2.example"] {
+            let bad = BusOptions::service(plain, None, "test");
+            assert_eq!(Bus::connect(&bad).await.unwrap_err(), BusError::Plain, "{plain}");
+        }
         let bad = BusOptions::service("nats://127.0.0.1:1", Some("no creds".into()), "test");
         assert_eq!(Bus::connect(&bad).await.unwrap_err(), BusError::InvalidCredentials);
     }

@@ -12,6 +12,9 @@ pub enum BusError {
     /// The address does not parse; trying again cannot help.
     #[error("the broker's address is malformed")]
     InvalidAddress,
+    /// The address would send plain text to another machine.
+    #[error("the broker is on another machine; its address must begin with tls://")]
+    Plain,
     /// The credentials text does not parse; trying again cannot help.
     #[error("the broker credentials are malformed")]
     InvalidCredentials,

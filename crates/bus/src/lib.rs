@@ -29,7 +29,7 @@ pub use consumer::{Delivery, InMessage, LogConsumer, LostReason, StartFrom};
 pub use error::BusError;
 pub use log_stream::{LogStream, LogStreamSettings, STREAM_NAME, StreamState};
 pub use notice::{Notice, NoticeStream, ReceivedNotice, publish_notice, subscribe_notices};
-pub use operator::{Operator, OperatorKeys};
+pub use operator::{Operator, OperatorKeys, PostUser};
 pub use ping::{
     Grown, Ping, PingStream, ViewsMoved, ViewsMovedStream, publish_ping, publish_views_moved,
     subscribe_pings, subscribe_views_moved,

@@ -5,8 +5,9 @@
 //! configuration. The keys come from [`Operator::generate`] or from what the caller kept of it; this
 //! module never writes a file. The server's configuration and the credentials go back as text.
 //!
-//! A post's credentials cannot be called back one by one without loading the account again, so give
-//! them an end and issue new ones; the content behind a notice is checked at every read anyway.
+//! A post's credentials end by themselves. To call them back earlier the server loads the account
+//! again ([`Operator::server_config_revoking`], then a reload): it ends their connections and lets them
+//! in no more. The content behind a notice is checked at every read anyway.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,6 +42,14 @@ impl fmt::Debug for OperatorKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OperatorKeys").field("issued_at_s", &self.issued_at_s).finish_non_exhaustive()
     }
+}
+
+/// Credentials of one post, and the name by which they can be revoked.
+pub struct PostUser {
+    /// The text of a `.creds` file. Secret.
+    pub creds: String,
+    /// The public key in it.
+    pub user: String,
 }
 
 /// The issuer of broker credentials.
@@ -108,6 +117,14 @@ impl Operator {
     ///
     /// Errors: [`BusError::Key`].
     pub fn server_config(&self) -> Result<String, BusError> {
+        self.server_config_revoking(&[])
+    }
+
+    /// The same without these users: public keys, and the instant up to which what was issued to them is
+    /// revoked. The server takes it by a reload; nobody else's connection is touched.
+    ///
+    /// Errors: [`BusError::Key`].
+    pub fn server_config_revoking(&self, revoked: &[(String, SystemTime)]) -> Result<String, BusError> {
         let system = self.system.public_key();
         let account = self.account.public_key();
         let operator_jwt = self.sign(
@@ -116,7 +133,12 @@ impl Operator {
             &json!({"type": "operator", "version": 2, "system_account": system}),
         )?;
         let system_jwt = self.sign(&system, "SYS", &account_body(false))?;
-        let account_jwt = self.sign(&account, "TASUKI", &account_body(true))?;
+        let mut body = account_body(true);
+        if !revoked.is_empty() {
+            let all = revoked.iter().map(|(user, at)| (user.clone(), json!(seconds(*at))));
+            body["revocations"] = all.collect::<serde_json::Map<_, _>>().into();
+        }
+        let account_jwt = self.sign(&account, "TASUKI", &body)?;
         Ok(format!(
             "operator: {operator_jwt}\nsystem_account: {system}\nresolver: MEMORY\n\
              resolver_preload: {{\n  {system}: {system_jwt}\n  {account}: {account_jwt}\n}}\n"
@@ -131,7 +153,7 @@ impl Operator {
         let body = json!({
             "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1, "type": "user", "version": 2,
         });
-        self.user("service", SystemTime::now(), None, &body)
+        Ok(self.user("service", SystemTime::now(), None, &body)?.creds)
     }
 
     /// Credentials of one post, until `expires_at`: it may subscribe to its own notices and to its own
@@ -141,6 +163,13 @@ impl Operator {
     /// Errors: [`BusError::InvalidToken`], [`BusError::Key`].
     /// Source: DESIGN, "Who calls".
     pub fn post_creds(&self, agency: &str, post: &str, expires_at: SystemTime) -> Result<String, BusError> {
+        Ok(self.post_user(agency, post, expires_at)?.creds)
+    }
+
+    /// The same, with the name by which they can be revoked.
+    ///
+    /// Errors: [`BusError::InvalidToken`], [`BusError::Key`].
+    pub fn post_user(&self, agency: &str, post: &str, expires_at: SystemTime) -> Result<PostUser, BusError> {
         let feed = subjects::feed(agency, post)?;
         let inbox = format!("{}.>", subjects::inbox_prefix(post)?);
         let body = json!({
@@ -157,7 +186,7 @@ impl Operator {
         issued_at: SystemTime,
         expires_at: Option<SystemTime>,
         body: &serde_json::Value,
-    ) -> Result<String, BusError> {
+    ) -> Result<PostUser, BusError> {
         let user = KeyPair::new_user();
         let subject = Subject {
             key: &user.public_key(),
@@ -167,7 +196,7 @@ impl Operator {
             expires_at_s: expires_at.map(|t| seconds(t).max(1)),
         };
         let token = jwt::sign(&self.account, &subject, body)?;
-        Ok(creds_text(&token, &seed(&user)?))
+        Ok(PostUser { creds: creds_text(&token, &seed(&user)?), user: user.public_key() })
     }
 
     fn sign(&self, key: &str, name: &str, body: &serde_json::Value) -> Result<String, BusError> {

@@ -36,6 +36,7 @@ pub enum Kind {
     Agency,
     Post,
     Municipality,
+    Credential,
 }
 
 impl Kind {
@@ -48,6 +49,7 @@ impl Kind {
             Self::Agency => StreamKind::Agency,
             Self::Post => StreamKind::Post,
             Self::Municipality => StreamKind::Municipality,
+            Self::Credential => StreamKind::Credential,
         }
     }
 
@@ -60,6 +62,7 @@ impl Kind {
             StreamKind::Agency => Self::Agency,
             StreamKind::Post => Self::Post,
             StreamKind::Municipality => Self::Municipality,
+            StreamKind::Credential => Self::Credential,
             StreamKind::Unspecified => return None,
         })
     }

@@ -4,6 +4,7 @@
 //! [`Look`], which notes what they relied on, and the append checks those versions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use tasuki_contract::Event;
 use tasuki_contract::directory::v1 as pb;
@@ -70,7 +71,26 @@ pub struct Directory {
     pub municipalities: BTreeMap<String, Municipality>,
     /// Posts that are or were the intake post of a municipality: the cases opened meanwhile have them as their ward's.
     pub intake_posts: BTreeSet<PostId>,
+    /// Credentials that let nobody in any more. Shared, since it may be long and seldom changes.
+    pub revoked: Arc<Revoked>,
     versions: HashMap<StreamRef, u64>,
+}
+
+/// Revoked credentials, by the issuer's opaque ids, whichever issuer it is.
+#[derive(Clone, Debug, Default)]
+pub struct Revoked {
+    /// Ids of tokens.
+    pub tokens: BTreeSet<String>,
+    /// By subject: tokens issued before this second since 1970-01-01 UTC.
+    pub subjects: BTreeMap<String, i64>,
+}
+
+impl Revoked {
+    /// Whether a token lets nobody in any more.
+    pub fn covers(&self, token_id: Option<&str>, subject: &str, issued_at_s: i64) -> bool {
+        token_id.is_some_and(|id| self.tokens.contains(id))
+            || self.subjects.get(subject).is_some_and(|before| issued_at_s < *before)
+    }
 }
 
 impl Directory {
@@ -87,7 +107,7 @@ impl Directory {
     /// Folds one event of the directory; events of other contexts are passed over.
     pub fn apply(&mut self, recorded: &Recorded) {
         let header = &recorded.header;
-        if let Some(kind @ (Kind::Agency | Kind::Post | Kind::Municipality)) =
+        if let Some(kind @ (Kind::Agency | Kind::Post | Kind::Municipality | Kind::Credential)) =
             Kind::from_proto(header.stream_kind())
         {
             let id = uuid::Uuid::try_parse(&header.stream_id).unwrap_or_default();
@@ -141,6 +161,15 @@ impl Directory {
                 };
                 self.intake_posts.insert(municipality.intake_post);
                 self.municipalities.insert(municipality.code.clone(), municipality);
+            }
+            Event::CredentialRevoked(e) => {
+                let revoked = Arc::make_mut(&mut self.revoked);
+                if e.subject.is_empty() {
+                    revoked.tokens.insert(e.token_id.clone());
+                } else {
+                    let before = revoked.subjects.entry(e.subject.clone()).or_insert(e.not_before_s);
+                    *before = e.not_before_s.max(*before);
+                }
             }
             _ => {}
         }

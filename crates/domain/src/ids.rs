@@ -74,6 +74,11 @@ pub fn derived(pieces: &[&str]) -> Uuid {
     Uuid::new_v5(&NAMESPACE, pieces.join("\u{1f}").as_bytes())
 }
 
+/// The stream of a revoked token, or of all of a subject's; one of the two is empty.
+pub fn credential_stream(token_id: &str, subject: &str) -> Uuid {
+    derived(&["credential", token_id, subject])
+}
+
 /// The stream of a municipality.
 pub fn municipality_stream(code: &str) -> Uuid {
     derived(&["municipality", code])

@@ -13,7 +13,7 @@ use crate::codes::Table;
 use crate::decision::{Decided, Decision, Given, Kind, StreamRef};
 use crate::directory::Directory;
 use crate::effects::Doing;
-use crate::ids::{AgencyId, PostId, municipality_stream};
+use crate::ids::{AgencyId, PostId, credential_stream, municipality_stream};
 use crate::refusal::{Checks, Reason, Refusal, Violation};
 use crate::{days, fields, visibility};
 
@@ -252,6 +252,53 @@ fn active(
     let version = directory(given, Kind::Post, id.0).version(stream(Kind::Post, id.0));
     crate::decision::check_etag(context, id.0, version)?;
     Ok(id)
+}
+
+/// Revokes a token, or what was issued to a subject before an instant. Caller: operator.
+///
+/// Whoever revokes its own credential succeeds, and is out. `iat` has whole seconds: what is issued in the same second
+/// is revoked too.
+/// Errors: malformed fields, `OPERATOR_ONLY`, `ALREADY_EXISTS` of what is revoked already.
+pub fn revoke_credential(
+    request: &pb::RevokeCredentialRequest,
+    given: &mut Given<'_>,
+) -> Result<Decision<()>, Refusal> {
+    let mut checks = Checks::default();
+    let (token_id, subject) = (request.token_id.as_str(), request.subject.as_str());
+    // An instant is about a subject.
+    let missing = if request.not_before_s == 0 { "token_id" } else { "subject" };
+    checks.require(!(token_id.is_empty() && subject.is_empty()), missing, Violation::MISSING);
+    for both in ["token_id", "subject"] {
+        checks.require(token_id.is_empty() || subject.is_empty(), both, Violation::NOT_ALLOWED);
+    }
+    for (field, text) in [("token_id", token_id), ("subject", subject)] {
+        checks.require(text.chars().count() <= SUBJECT_CHARS_MAX, field, Violation::TOO_LONG);
+        checks.require(!text.chars().any(char::is_control), field, Violation::CONTROL_CHARACTER);
+    }
+    let now_s = given.now.as_second();
+    let before_s = if request.not_before_s == 0 { now_s + 1 } else { request.not_before_s };
+    checks.require((1..=now_s + 1).contains(&before_s), "not_before_s", Violation::OUT_OF_RANGE);
+    checks.require(request.not_before_s == 0 || token_id.is_empty(), "not_before_s", Violation::NOT_ALLOWED);
+    checks.done()?;
+    operator(given)?;
+
+    let id = credential_stream(token_id, subject);
+    let revoked = &directory(given, Kind::Credential, id).revoked;
+    let covered = if subject.is_empty() {
+        revoked.tokens.contains(token_id)
+    } else {
+        revoked.subjects.get(subject).is_some_and(|before| before_s <= *before)
+    };
+    if covered {
+        return Err(Reason::AlreadyExists.into());
+    }
+    let event = pb::CredentialRevoked {
+        credential_id: id.to_string(),
+        token_id: token_id.to_owned(),
+        subject: subject.to_owned(),
+        not_before_s: if subject.is_empty() { 0 } else { before_s },
+    };
+    Ok(decision(given, Kind::Credential, id, vec![decided(Kind::Credential, id, event)], ()))
 }
 
 /// Sets a municipality's intake post and the kinds that may lead there. Caller: operator.

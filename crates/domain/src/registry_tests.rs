@@ -27,6 +27,43 @@ fn configure(kinds: &[&str], intake: PostId) -> pb::ConfigureMunicipalityRequest
 }
 
 #[test]
+fn a_revocation_covers_one_token_or_what_a_subject_was_issued_so_far() {
+    let mut world = World::new();
+    let revoke = |token: &str, subject: &str, not_before_s| pb::RevokeCredentialRequest {
+        token_id: token.to_owned(),
+        subject: subject.to_owned(),
+        not_before_s,
+        context: None,
+    };
+    let one = revoke("t", "", 0);
+    world.run_operator(|given| revoke_credential(&one, given)).unwrap();
+    assert_eq!(reason(world.run_operator(|given| revoke_credential(&one, given))), Reason::AlreadyExists);
+    let revoked = world.directory.revoked.clone();
+    assert!(
+        revoked.covers(Some("t"), "s", 1)
+            && !revoked.covers(Some("u"), "s", 1)
+            && !revoked.covers(None, "s", 1)
+    );
+
+    let now_s = world.now.as_second();
+    for (before_s, from_s) in [(100, 100), (0, now_s + 1)] {
+        world.run_operator(|given| revoke_credential(&revoke("", "s", before_s), given)).unwrap();
+        let revoked = world.directory.revoked.clone();
+        assert!(revoked.covers(None, "s", from_s - 1) && !revoked.covers(None, "s", from_s));
+        assert!(!revoked.covers(Some("s"), "other", 1));
+    }
+    // Nothing is given back.
+    let earlier = world.run_operator(|given| revoke_credential(&revoke("", "s", 50), given));
+    assert_eq!(reason(earlier), Reason::AlreadyExists);
+    let malformed =
+        [("", "", 0), ("t", "s", 0), ("t", "", 5), ("", "s", now_s + 2), ("", "s", -1), ("\n", "", 0)];
+    for (token, subject, before_s) in malformed {
+        let refused = world.run_operator(|given| revoke_credential(&revoke(token, subject, before_s), given));
+        assert!(matches!(refused, Err(Refusal::Invalid(_))), "{token:?} {subject:?} {before_s}");
+    }
+}
+
+#[test]
 fn an_agency_gets_a_post_with_holders_and_is_retired_again() {
     let mut world = World::new();
     let registered = world.run_operator(|given| register_agency(&agency(), false, given)).unwrap().reply;

@@ -1,11 +1,11 @@
 //! Connections to PostgreSQL, and the migrations of the log.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use tasuki_transport::postgres::{self, Connector};
 use tokio::task::AbortHandle;
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, Row};
 
 use crate::error::LogError;
 
@@ -30,16 +30,16 @@ const KEEPALIVE_RETRIES: u32 = 3;
 #[derive(Clone, Debug)]
 pub struct Database {
     config: tokio_postgres::Config,
+    tls: Connector,
     pool: Pool,
 }
 
 impl Database {
     /// Does not connect yet.
     ///
-    /// Errors: [`LogError::Database`] when `url` is no connection string.
+    /// Errors: [`LogError::Database`] when `url` is no connection string, or would send plain text to another machine.
     pub fn new(url: &str, pool_size: usize) -> Result<Self, LogError> {
-        let mut config =
-            tokio_postgres::Config::from_str(url).map_err(|_| LogError::Database("malformed url".into()))?;
+        let (mut config, tls) = postgres::read(url).map_err(|e| LogError::Database(e.to_string()))?;
         config.connect_timeout(Duration::from_secs(5));
         config.application_name("tasuki");
         // Every statement here has an index to go by. A plan that was made while the tables were empty would scan
@@ -50,7 +50,7 @@ impl Database {
         config.keepalives_retries(KEEPALIVE_RETRIES);
         let manager = Manager::from_config(
             config.clone(),
-            NoTls,
+            tls.clone(),
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         let pool = Pool::builder(manager)
@@ -59,7 +59,7 @@ impl Database {
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(|e| LogError::Database(e.to_string()))?;
-        Ok(Self { config, pool })
+        Ok(Self { config, tls, pool })
     }
 
     /// A pooled connection, for reading.
@@ -74,7 +74,7 @@ impl Database {
 
     /// With the task that moves its bytes.
     async fn connect_task(&self) -> Result<(Client, AbortHandle), LogError> {
-        let (client, connection) = self.config.connect(NoTls).await?;
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");

@@ -164,7 +164,7 @@ impl Reader {
     pub async fn directory_after(&self, position: u64) -> Result<Vec<Record>, LogError> {
         let client = self.database.get().await?;
         let sql = format!(
-            "SELECT {COLUMNS} FROM log.events WHERE stream_kind IN (4, 5, 6) AND position > $1 ORDER BY position"
+            "SELECT {COLUMNS} FROM log.events WHERE stream_kind IN (4, 5, 6, 7) AND position > $1 ORDER BY position"
         );
         let statement = client.prepare_cached(&sql).await?;
         let rows = client.query(&statement, &[&(position as i64)]).await?;

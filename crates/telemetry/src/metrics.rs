@@ -52,6 +52,7 @@ pub struct Instruments {
     streams_open: UpDownCounter<i64>,
     rpc_duration: Histogram<f64>,
     reads_recorded: Counter<u64>,
+    issuer_keys_age: Gauge<f64>,
 }
 
 /// The instruments of this process.
@@ -114,6 +115,10 @@ impl Instruments {
                 .with_description("Subscriptions that are open now.")
                 .build(),
             rpc_duration: seconds("rpc.server.call.duration", "A call, from its headers to its status."),
+            issuer_keys_age: behind(
+                "tasuki.issuer.keys.age",
+                "Since the token issuer's keys were last read with success.",
+            ),
             reads_recorded: meter
                 .u64_counter("tasuki.reads.recorded")
                 .with_unit("{read}")
@@ -161,6 +166,11 @@ impl Instruments {
             KeyValue::new("rpc.response.status_code", *code),
         ];
         self.rpc_duration.record(duration.as_secs_f64(), &labels);
+    }
+
+    /// The token issuer's keys were last read with success so long ago.
+    pub fn issuer_keys_are(&self, age: Duration) {
+        self.issuer_keys_age.record(age.as_secs_f64(), &[]);
     }
 
     /// `reads` read records were committed.

@@ -1,15 +1,15 @@
 //! Connections to PostgreSQL: one of one's own for whoever writes, a bounded pool for readers.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
-use tokio_postgres::{Client, Config, NoTls};
+use tasuki_transport::postgres::{self, Connector};
+use tokio_postgres::{Client, Config};
 
 use crate::error::ViewError;
 
-fn config(url: &str) -> Result<Config, ViewError> {
-    let mut config = Config::from_str(url).map_err(|_| ViewError::Database("malformed url".into()))?;
+fn config(url: &str) -> Result<(Config, Connector), ViewError> {
+    let (mut config, tls) = postgres::read(url).map_err(|e| ViewError::Database(e.to_string()))?;
     config.connect_timeout(Duration::from_secs(5));
     config.application_name("tasuki-views");
     // As in the log: no plan that was made while the tables were empty may scan them for ever.
@@ -22,7 +22,7 @@ fn config(url: &str) -> Result<Config, ViewError> {
     config.keepalives_idle(Duration::from_secs(10));
     config.keepalives_interval(Duration::from_secs(5));
     config.keepalives_retries(3);
-    Ok(config)
+    Ok((config, tls))
 }
 
 /// A connection for writing.
@@ -30,7 +30,8 @@ fn config(url: &str) -> Result<Config, ViewError> {
 /// Its commits do not wait for the disk: after a crash the rows and the cursor are missing together, and the log
 /// brings both back. Never to be used for anything that is not derived from the log.
 pub(crate) async fn writer(url: &str) -> Result<Client, ViewError> {
-    let (client, connection) = config(url)?.connect(NoTls).await?;
+    let (config, tls) = config(url)?;
+    let (client, connection) = config.connect(tls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection ended");
@@ -43,7 +44,8 @@ pub(crate) async fn writer(url: &str) -> Result<Client, ViewError> {
 /// A pool for reading. Does not connect yet.
 pub(crate) fn readers(url: &str, pool_size: usize) -> Result<Pool, ViewError> {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    Pool::builder(Manager::from_config(config(url)?, NoTls, recycling))
+    let (config, tls) = config(url)?;
+    Pool::builder(Manager::from_config(config, tls, recycling))
         .max_size(pool_size)
         .wait_timeout(Some(Duration::from_secs(10)))
         .runtime(deadpool_postgres::Runtime::Tokio1)

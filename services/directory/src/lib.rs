@@ -136,6 +136,14 @@ impl DirectoryService for Directory {
         command::run(&self.0, &caller, request, load, decide, reply).await.map(Response::new)
     }
 
+    async fn revoke_credential(
+        &self,
+        request: Request<pb::RevokeCredentialRequest>,
+    ) -> Result<Response<pb::RevokeCredentialResponse>, Status> {
+        let reply = |()| pb::RevokeCredentialResponse::default();
+        self.command(request, registry::revoke_credential, reply).await
+    }
+
     async fn configure_municipality(
         &self,
         request: Request<pb::ConfigureMunicipalityRequest>,

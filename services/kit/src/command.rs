@@ -66,6 +66,7 @@ commands! {
         CreatePost CreatePostRequest CreatePostResponse,
         ChangeHolders ChangeHoldersRequest ChangeHoldersResponse,
         RetirePost RetirePostRequest RetirePostResponse,
+        RevokeCredential RevokeCredentialRequest RevokeCredentialResponse,
         ConfigureMunicipality ConfigureMunicipalityRequest ConfigureMunicipalityResponse,
     }
     intake ConsultationService {

@@ -2,6 +2,8 @@
 //!
 //! Effective posts are those that the token claims and that its subject holds now.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tasuki_domain::decision::Actor;
 use tasuki_domain::directory::Directory;
@@ -26,6 +28,8 @@ pub struct Context {
     pub purpose: String,
     /// The request id that the caller gave; empty where it gave none.
     pub request_id: String,
+    /// What the token says of itself.
+    pub token: Arc<tasuki_auth::Caller>,
     /// When the token ends, seconds since 1970-01-01 UTC.
     pub expires_at_s: i64,
     /// W3C trace context of the call.
@@ -38,7 +42,7 @@ impl Context {
     /// Errors: `POST_NOT_HELD` when no claimed post is held now, `POST_AMBIGUOUS` when several are and `x-post` does
     /// not choose one, `PURPOSE_NOT_YOURS` when the agency's kind does not act for the purpose, and malformed `x-purpose`, `x-post` or `x-request-id`.
     pub(crate) fn read(
-        caller: &tasuki_auth::Caller,
+        caller: &Arc<tasuki_auth::Caller>,
         metadata: &MetadataMap,
         directory: &Directory,
     ) -> Result<Self, Status> {
@@ -92,6 +96,7 @@ impl Context {
             subject: caller.subject.clone(),
             purpose: purpose.to_owned(),
             request_id: request_id.to_owned(),
+            token: caller.clone(),
             expires_at_s: caller.expires_at_s,
             traceparent: tasuki_telemetry::traceparent_of_current(),
         })
@@ -138,7 +143,7 @@ fn text<'a>(metadata: &'a MetadataMap, name: &'static str) -> Result<Option<&'a 
     }
 }
 
-fn not_held() -> Status {
+pub(crate) fn not_held() -> Status {
     errors::status(
         Code::PermissionDenied,
         "POST_NOT_HELD",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tasuki_auth::{Caller, Verifier, bearer};
+use tasuki_auth::{AuthError, Caller, Verifier, bearer};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::consultation::ConsultationState;
 use tasuki_domain::directory::Directory;
@@ -110,18 +110,48 @@ impl Platform {
 
     /// Whom the token stands for that the value of an `authorization` header carries.
     ///
+    /// `more` says whether there was more than one: what stands in front might have looked at the other.
     /// Errors: UNAUTHENTICATED with the token's reason.
-    pub fn authenticate(&self, authorization: Option<&str>) -> Result<Arc<Caller>, Status> {
-        let verified = bearer(authorization)
-            .and_then(|token| self.0.verifier.verify(token, Timestamp::now().as_second()));
+    pub fn authenticate(&self, authorization: Option<&str>, more: bool) -> Result<Arc<Caller>, Status> {
+        let single = if more { Err(AuthError::Malformed("more than one token")) } else { Ok(()) };
+        let verified = single
+            .and_then(|()| bearer(authorization))
+            .and_then(|token| self.0.verifier.verify(token, Timestamp::now().as_second()))
+            .and_then(|caller| if self.revoked(&caller) { Err(AuthError::Revoked) } else { Ok(caller) });
         verified.map_err(|e| errors::unauthenticated(&e))
+    }
+
+    /// Whether the caller's token was revoked, as of the directory of a moment ago.
+    fn revoked(&self, caller: &Caller) -> bool {
+        self.directory().revoked.covers(caller.token_id.as_deref(), &caller.subject, caller.issued_at_s)
+    }
+
+    /// What a stream asks again and again: whether its token still lets its caller in, and the caller holds the post.
+    ///
+    /// Errors: UNAUTHENTICATED with the reason; PERMISSION_DENIED `POST_NOT_HELD`.
+    pub fn still_in(&self, context: &Context) -> Result<(), Status> {
+        let now = Timestamp::now();
+        let out = if now.as_second() >= context.expires_at_s {
+            AuthError::Expired
+        } else if self.revoked(&context.token) {
+            AuthError::Revoked
+        } else if !self.0.verifier.still_trusts(&context.token) {
+            AuthError::UnknownKey
+        } else if context.still_holds(&self.directory(), now) {
+            return Ok(());
+        } else {
+            return Err(crate::context::not_held());
+        };
+        Err(errors::unauthenticated(&out))
     }
 
     /// The caller of a request.
     ///
     /// Errors: UNAUTHENTICATED with the token's reason; PERMISSION_DENIED `POST_NOT_HELD`; malformed metadata.
     pub async fn context(&self, metadata: &MetadataMap) -> Result<Context, Status> {
-        let caller = self.authenticate(metadata.get("authorization").and_then(|v| v.to_str().ok()))?;
+        let mut given = metadata.get_all("authorization").iter();
+        let first = given.next().and_then(|v| v.to_str().ok());
+        let caller = self.authenticate(first, given.next().is_some())?;
         match Context::read(&caller, metadata, &self.directory()) {
             Err(status) if status.code() == tonic::Code::PermissionDenied => {
                 // The post may have been created or given a moment ago by another process.

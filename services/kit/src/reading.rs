@@ -157,8 +157,22 @@ mod tests {
     fn asking() -> Asking {
         let actor =
             Actor { agency: AgencyId(Uuid::from_u128(1)), post: PostId(Uuid::from_u128(2)), operator: false };
+        let issuer = tasuki_auth::DevIssuer::generate().expect("a key");
+        let verifier =
+            tasuki_auth::Verifier::new(vec![issuer.trust("test").expect("trust")]).expect("a verifier");
+        let grant = tasuki_auth::DevGrant {
+            subject: "kita_A".into(),
+            audience: "test".into(),
+            agency: actor.agency.0,
+            posts: vec![actor.post.0],
+            operator: false,
+            issued_at_s: 1_000,
+            lifetime_s: 60,
+        };
+        let token = verifier.verify(&issuer.issue(&grant).expect("a token"), 1_001).expect("a caller");
         let context = Context {
             actor,
+            token,
             subject: String::new(),
             purpose: "care_coordination".into(),
             request_id: String::new(),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tasuki_telemetry::TelemetryConfig;
+use tonic::transport::{Certificate, ClientTlsConfig};
 
 use crate::{Error, bench, call, demo, maintain, serve, token, up};
 
@@ -47,6 +48,9 @@ struct CallArgs {
     /// Address of the server; default: the running `up`.
     #[arg(long, env = "TASUKI_ADDRESS")]
     address: Option<String>,
+    /// File with the authorities of an https:// server's certificate, PEM; default: the system's.
+    #[arg(long, env = "TASUKI_CA")]
+    ca: Option<std::path::PathBuf>,
     /// Bearer token; default: a try-out token for --as.
     #[arg(long, env = "TASUKI_TOKEN")]
     token: Option<String>,
@@ -143,9 +147,22 @@ async fn run_call(args: CallArgs) -> Result<(), Error> {
         (None, Some(post)) => args.state.token(&post, None, 3600)?,
         (None, None) => return Err("give --token or --as POST".into()),
     };
-    let endpoint = tonic::transport::Endpoint::from_shared(address.clone())?;
+    let mut endpoint = tonic::transport::Endpoint::from_shared(address.clone())?;
+    let host = endpoint.uri().host().unwrap_or_default();
+    if endpoint.uri().scheme_str() == Some("https") {
+        let mut tls = ClientTlsConfig::new();
+        tls = match &args.ca {
+            Some(path) => tls.ca_certificate(Certificate::from_pem(std::fs::read(path)?)),
+            None => tls.with_native_roots(),
+        };
+        endpoint = endpoint.tls_config(tls)?;
+    } else if !tasuki_transport::stays_here(host) {
+        return Err(
+            format!("{address} would send the token as plain text: it is written https://HOST:PORT").into()
+        );
+    }
     let channel = endpoint.connect().await.map_err(|_| {
-        format!("nothing answers at {address}, which is written http://HOST:PORT; start ./dev up, or look at --address")
+        format!("nothing answers at {address}, which is written https://HOST:PORT, or http:// on this machine; start ./dev up, or look at --address")
     })?;
     let call = call::Call {
         method: args.method,

@@ -2,7 +2,7 @@
 //! for errors that the transport makes itself.
 
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Response};
 use tasuki_kit::{Platform, errors};
 use tasuki_log::AppendError;
 use tasuki_telemetry::ClosedSet;
+use tasuki_transport::server::Peer;
 use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -83,9 +84,20 @@ where
         };
         // Before its message is read and before it takes a place: who has no token costs next to nothing.
         if method != OTHER {
-            let header = request.headers().get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-            if let Err(status) = self.platform.authenticate(header) {
-                return refused(status);
+            let mut given = request.headers().get_all(http::header::AUTHORIZATION).iter();
+            let first = given.next().and_then(|v| v.to_str().ok());
+            let caller = match self.platform.authenticate(first, given.next().is_some()) {
+                Ok(caller) => caller,
+                Err(status) => return refused(status),
+            };
+            let peer = request.extensions().get::<Arc<Peer>>();
+            if peer.is_some_and(|peer| !peer.may_speak_for(caller.agency)) {
+                return refused(with_reason(
+                    Code::Unauthenticated,
+                    "CERTIFICATE_OF_ANOTHER_AGENCY",
+                    "the token is not of an agency that the connection's certificate names",
+                    "接続の証明書とトークンの機関が一致しません",
+                ));
             }
         }
         let permit = bounded.then(|| CALLS.try_acquire());

@@ -8,6 +8,7 @@ use tasuki_log::verify::Defect;
 use tasuki_log::{Database, verify as log_verify};
 
 use crate::Error;
+use crate::issued::Issued;
 use crate::up::StateArgs;
 
 /// Which database, and which keys.
@@ -27,14 +28,20 @@ pub struct DatabaseArgs {
 #[derive(Args, Clone, Debug)]
 pub struct CredsArgs {
     /// A post of the region, such as `hospital.discharge`, or a post's id.
-    #[arg(long)]
-    post: String,
+    #[arg(long, required_unless_present = "config")]
+    post: Option<String>,
     /// The agency's id, where --post is an id that the region file does not name.
     #[arg(long)]
     agency: Option<uuid::Uuid>,
     /// How long they hold, days.
     #[arg(long, default_value_t = 30)]
     days: u64,
+    /// Revoke all that were handed out for the post so far, and print nats-server's new configuration of them.
+    #[arg(long)]
+    revoke: bool,
+    /// Print that configuration: operator, accounts, and what was revoked.
+    #[arg(long, conflicts_with_all = ["post", "revoke"])]
+    config: bool,
     #[command(flatten)]
     state: StateArgs,
 }
@@ -114,13 +121,26 @@ fn words(defect: Defect) -> (&'static str, &'static str) {
     }
 }
 
-/// Prints a credentials file with which an ordinary NATS client gets one post's notices.
+/// Prints a credentials file with which an ordinary NATS client gets one post's notices, and notes whom it is for; or
+/// takes back what was noted.
 pub async fn nats_creds(args: CredsArgs) -> Result<(), Error> {
-    let (agency, post) = args.state.post(&args.post, args.agency)?;
     let secrets = args.state.secrets()?;
     let operator = secrets.operator.ok_or("there is no NATS operator in the secrets directory")?;
+    let issued = Issued::in_secrets(&args.state.secrets_dir());
+    let Some(post) = &args.post else {
+        std::io::stdout().write_all(operator.server_config_revoking(&issued.revoked()?)?.as_bytes())?;
+        return Ok(());
+    };
+    let (agency, post) = args.state.post(post, args.agency)?;
+    if args.revoke {
+        issued.revoke(post.0, SystemTime::now())?;
+        std::io::stdout().write_all(operator.server_config_revoking(&issued.revoked()?)?.as_bytes())?;
+        return Ok(());
+    }
     let until = SystemTime::now() + Duration::from_secs(args.days * 86_400);
-    let creds = operator.post_creds(&agency.to_string(), &post.to_string(), until)?;
-    std::io::stdout().write_all(creds.as_bytes())?;
+    let made = operator.post_user(&agency.to_string(), &post.to_string(), until)?;
+    // Noted first: what nobody knows of cannot be taken back.
+    issued.note(post.0, &made.user, until)?;
+    std::io::stdout().write_all(made.creds.as_bytes())?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! other nodes. Signals between nodes are pings over NATS, hints only: every role also polls slowly.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tasuki_contract::minutes::v1::minutes_service_server::MinutesServiceServer;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineServiceServer;
 use tasuki_kit::{Platform, PlatformOptions, ViewSignals};
 use tasuki_log::{Database, Keyring, Reader, WriterOptions, migrate};
+use tasuki_transport::server::ServerFiles;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +31,9 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::Error;
 use crate::again::again;
 use crate::health::Health;
+use crate::jwks::{self, KeySource};
 use crate::layer::Observe;
+use crate::listen;
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,10 +95,14 @@ pub struct NodeOptions {
     pub nats_url: String,
     /// Credentials for it.
     pub nats_creds: Option<String>,
+    /// File with the authorities of its certificate; absent: those of the system.
+    pub nats_authorities: Option<PathBuf>,
     /// Keys of the log.
     pub keyring: Keyring,
     /// Who issues tokens.
     pub issuers: Vec<TrustedIssuer>,
+    /// Where one of them publishes its keys, which are read again while the node runs.
+    pub keys: Option<KeySource>,
     /// What to do.
     pub roles: Vec<Role>,
     /// Connections to PostgreSQL that read the log at most, and as many that read the views; 2 at least. The node's
@@ -102,6 +110,8 @@ pub struct NodeOptions {
     pub pool: usize,
     /// Where to listen, when there is a service among the roles.
     pub listen: SocketAddr,
+    /// The certificate to show there; absent: plain text, on a loopback address.
+    pub tls: Option<ServerFiles>,
 }
 
 /// A running node.
@@ -123,8 +133,9 @@ const DIRECTORY_AGE_MAX: Duration = Duration::from_millis(500);
 impl Node {
     /// Migrates, starts every role, and listens.
     ///
-    /// Errors: among others, a keyring that is not the log's.
+    /// Errors: among others, a keyring that is not the log's, and plain text on an address that is no loopback address.
     pub async fn start(options: NodeOptions) -> Result<Self, Error> {
+        listen::allowed(options.listen, options.tls.as_ref())?;
         let database = Database::new(&options.database_url, options.pool)?;
         migrate(&database).await?;
         tasuki_log::fit(&database, &options.keyring).await?;
@@ -138,17 +149,22 @@ impl Node {
         let has = |role| options.roles.contains(&role);
         let serves = options.roles.iter().any(|r| !matches!(r, Role::Relay | Role::Projector));
 
-        let bus_options = BusOptions::service(&options.nats_url, options.nats_creds.clone(), "tasuki");
+        let bus_options = BusOptions::service(&options.nats_url, options.nats_creds.clone(), "tasuki")
+            .trusting(options.nats_authorities.clone());
         let (log_head, log_heads) = watch::channel(0_u64);
         let log_head = Arc::new(log_head);
         let signals = ViewSignals::default();
 
         let mut address = None;
         if serves {
+            let verifier = Arc::new(Verifier::new(options.issuers)?);
+            if let Some(source) = options.keys {
+                tasks.spawn(jwks::follow(verifier.clone(), source, cancel.clone()));
+            }
             let platform = Platform::start(PlatformOptions {
                 database: database.clone(),
                 keyring: options.keyring.clone(),
-                verifier: Arc::new(Verifier::new(options.issuers)?),
+                verifier,
                 writer: WriterOptions::default(),
             })
             .await?;
@@ -169,22 +185,27 @@ impl Node {
             let listener = TcpListener::bind(options.listen).await?;
             address = Some(listener.local_addr()?);
             let routes = routes(&options.roles, &platform, &views, &signals, &cancel, health_service)?;
-            let (observed, ending) = (platform.clone(), cancel.clone());
-            self::role(&tasks, &failed, async move {
-                Server::builder()
-                    .layer(Observe(observed))
-                    .max_concurrent_streams(Some(STREAMS_MAX))
-                    .tcp_nodelay(true)
-                    .http2_keepalive_interval(Some(Duration::from_secs(30)))
-                    .initial_stream_window_size(256 * 1024)
-                    .add_routes(routes)
-                    .serve_with_incoming_shutdown(
-                        tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true)),
-                        ending.cancelled_owned(),
-                    )
-                    .await?;
-                Ok(())
-            });
+            let server = Server::builder()
+                .layer(Observe(platform.clone()))
+                .max_concurrent_streams(Some(STREAMS_MAX))
+                .tcp_nodelay(true)
+                .http2_keepalive_interval(Some(Duration::from_secs(30)))
+                .initial_stream_window_size(256 * 1024)
+                .add_routes(routes);
+            let ending = cancel.clone().cancelled_owned();
+            match options.tls {
+                Some(files) => {
+                    let incoming = listen::secured(listener, files, &tasks, &cancel)?;
+                    let serving = server.serve_with_incoming_shutdown(incoming, ending);
+                    self::role(&tasks, &failed, async move { Ok(serving.await?) });
+                }
+                None => {
+                    let incoming =
+                        tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+                    let serving = server.serve_with_incoming_shutdown(incoming, ending);
+                    self::role(&tasks, &failed, async move { Ok(serving.await?) });
+                }
+            }
         }
         tasks.spawn(listen(bus_options.clone(), log_head.clone(), cancel.clone()));
         tasks.spawn(hear(bus_options.clone(), signals.clone(), cancel.clone()));

@@ -15,6 +15,7 @@ use tasuki_standalone::{Stack, StackOptions, StateLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Error;
+use crate::issued::Issued;
 use crate::node::{Node, NodeOptions, Role};
 use crate::region::{self, Region};
 use crate::secrets::{self, Secrets};
@@ -74,7 +75,12 @@ impl StateArgs {
 
     /// The secrets of the state directory.
     pub fn secrets(&self) -> Result<Secrets, Error> {
-        Secrets::open(&self.state_dir.join("secrets"))
+        Secrets::open(&self.secrets_dir())
+    }
+
+    /// Where they lie.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.state_dir.join("secrets")
     }
 
     /// The try-out issuer.
@@ -137,7 +143,8 @@ impl Embedded {
             return Err("the embedded default has an issuer and an operator".into());
         };
         let mut options = StackOptions::kept(&state.state_dir);
-        options.nats.extra = operator.server_config()?;
+        let revoked = Issued::in_secrets(&state.secrets_dir()).revoked()?;
+        options.nats.extra = operator.server_config_revoking(&revoked)?;
         let stack = Stack::start(options).await?;
         let database_url = stack.postgres.ensure_database("tasuki").await?;
         let nats_url = stack.nats.url();
@@ -145,11 +152,14 @@ impl Embedded {
             database_url: database_url.clone(),
             nats_url: nats_url.clone(),
             nats_creds: Some(operator.service_creds()?),
+            nats_authorities: None,
             keyring: secrets.keyring.clone(),
             issuers: vec![issuer.trust(token::AUDIENCE)?],
+            keys: None,
             roles: Role::ALL.to_vec(),
             pool: pool.into(),
             listen,
+            tls: None,
         })
         .await?;
         let address = node.address().ok_or("no service role")?;

@@ -42,11 +42,14 @@ impl World {
             database_url: stack.postgres.create_database("tasuki").await.unwrap(),
             nats_url: stack.nats.url(),
             nats_creds: Some(operator.service_creds().unwrap()),
+            nats_authorities: None,
             keyring: secrets.keyring,
             issuers: vec![secrets.issuer.unwrap().trust(token::AUDIENCE).unwrap()],
+            keys: None,
             roles: Role::ALL.to_vec(),
             pool: 4,
             listen: ([127, 0, 0, 1], 0).into(),
+            tls: None,
         })
         .await
         .unwrap();

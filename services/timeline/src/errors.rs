@@ -70,16 +70,6 @@ pub(crate) fn token_expired() -> Status {
     errors::unauthenticated(&tasuki_auth::AuthError::Expired)
 }
 
-/// The post of an open stream is held by others now, or closed.
-pub(crate) fn post_not_held() -> Status {
-    errors::status(
-        Code::PermissionDenied,
-        "POST_NOT_HELD",
-        "the post is not held by the token's subject any more",
-        "この窓口の担当ではなくなりました",
-    )
-}
-
 fn details(reason: &str, ja: &str) -> ErrorDetails {
     let mut all = ErrorDetails::with_error_info(reason, DOMAIN, []);
     all.set_localized_message("ja", ja);

@@ -261,12 +261,8 @@ impl Subscription {
     }
 }
 
-/// Errors: the token has expired, or its subject does not hold the post any more.
+/// Errors: the token has expired or was revoked, its key is none of its issuer's any more, or its subject does not hold
+/// the post any more.
 fn still_holds(desk: &Desk, asking: &Asking) -> Result<(), Status> {
-    let now = Timestamp::now();
-    if asking.context.still_holds(&desk.platform.directory(), now) {
-        return Ok(());
-    }
-    let expired = now.as_second() >= asking.context.expires_at_s;
-    Err(if expired { errors::token_expired() } else { errors::post_not_held() })
+    desk.platform.still_in(&asking.context)
 }

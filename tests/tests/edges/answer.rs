@@ -73,6 +73,27 @@ pub async fn call_request(caller: &Caller, path: &str, request: Request<Vec<u8>>
     Ok(grpc.unary(request, path.parse().unwrap(), Raw).await?.into_inner())
 }
 
+/// Opens a stream; what it says until it is silent for a moment, or its error.
+pub async fn begin_stream(caller: &Caller, path: &str, request: Request<Vec<u8>>) -> Result<Vec<u8>, Status> {
+    let mut grpc = Grpc::new(caller.channel.clone());
+    grpc.ready().await.map_err(|e| Status::unavailable(e.to_string()))?;
+    let mut stream = grpc.server_streaming(request, path.parse().unwrap(), Raw).await?.into_inner();
+    let mut said = Vec::new();
+    while let Ok(next) = tokio::time::timeout(Duration::from_millis(50), stream.message()).await {
+        match next? {
+            Some(message) => said.extend(message),
+            None => break,
+        }
+    }
+    Ok(said)
+}
+
+/// A call that every post may make.
+pub async fn is_let_in(caller: &Caller) -> Result<Vec<u8>, Status> {
+    let path = "/tasuki.directory.v1.DirectoryService/ListPosts";
+    call_request(caller, path, caller.request(Vec::new())).await
+}
+
 /// Messages as bytes.
 #[derive(Clone, Copy, Default)]
 struct Raw;

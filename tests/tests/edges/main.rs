@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod answer;
+mod mutate;
 mod process;
 mod samples;
 mod up;
@@ -11,14 +12,19 @@ mod consultation;
 mod credentials;
 mod embedded;
 mod failing;
+mod hostile;
+mod issuer;
 mod keyring;
 mod malformed;
+mod mutated;
 mod overload;
 mod pool;
 mod refusals;
+mod revoked;
 mod streams;
 mod tour;
 mod traces;
+mod transport;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tasuki-program");

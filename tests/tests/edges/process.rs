@@ -57,6 +57,11 @@ impl Process {
         self.endpoint().connect().await.unwrap()
     }
 
+    /// `http://127.0.0.1:PORT`, or `https://`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What a connection is made from.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::from_shared(self.address.clone()).unwrap().tcp_nodelay(true)
@@ -105,8 +110,8 @@ fn keep(
     tokio::spawn(async move {
         let mut lines = BufReader::new(from).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            if let (Some(heard), Some((_, address))) = (&heard, line.split_once(": http://")) {
-                heard.send_replace(Some(format!("http://{address}")));
+            if let (Some(heard), Some((_, address))) = (&heard, line.split_once(": http")) {
+                heard.send_replace(Some(format!("http{address}")));
             }
             let mut said = said.lock().unwrap();
             said.push_str(&line);

@@ -128,6 +128,12 @@ fn directory() -> Vec<Sample> {
             json!({"context": context(), "postId": NOBODY}),
             &["context", "context.occurred_at"],
         ),
+        of(
+            "DirectoryService/RevokeCredential",
+            "OPERATOR_ONLY",
+            json!({"context": context(), "subject": "holder:example", "notBeforeS": "1"}),
+            &["context", "context.occurred_at", "not_before_s"],
+        ),
         by_operator(
             "DirectoryService/ConfigureMunicipality",
             "UNKNOWN_POST",

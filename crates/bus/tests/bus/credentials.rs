@@ -173,6 +173,36 @@ async fn the_server_ends_a_connection_when_its_credentials_end() {
 }
 
 #[tokio::test]
+async fn revoked_credentials_are_cut_off_by_a_reload_and_nobody_else_is() {
+    let server = Server::start().await;
+    let (lost, kept) = (
+        server.operator.post_user(AGENCY, POST, in_an_hour()).unwrap(),
+        server.operator.post_user(AGENCY, POST, in_an_hour()).unwrap(),
+    );
+    let connect = async |creds: &str| {
+        let options = BusOptions::post(server.nats.url(), creds.to_owned(), POST).unwrap();
+        within("connect", Bus::connect(&options)).await
+    };
+    let (cut, stays) = (connect(&lost.creds).await.unwrap(), connect(&kept.creds).await.unwrap());
+    let mut events = cut.events();
+
+    let file = server.nats.store_dir().parent().unwrap().join("nats.conf");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let revoking = server.operator.server_config_revoking(&[(lost.user, SystemTime::now())]).unwrap();
+    let after = before.replace(&server.operator.server_config().unwrap(), &revoking);
+    assert_ne!(after, before);
+    std::fs::write(&file, after).unwrap();
+    let reload = ["-HUP".to_owned(), server.nats.pid().unwrap().to_string()];
+    assert!(std::process::Command::new("kill").args(reload).status().unwrap().success());
+
+    let text = within("the server's word", server_error(&mut events)).await;
+    assert_eq!(text.to_lowercase(), "user authentication revoked");
+    assert_eq!(connect(&lost.creds).await.unwrap_err(), BusError::Refused);
+    connect(&kept.creds).await.unwrap();
+    assert!(stays.is_connected() && *stays.generation().borrow() == 1);
+}
+
+#[tokio::test]
 async fn without_credentials_of_this_operator_nobody_gets_in() {
     let server = Server::start().await;
     let nobody = BusOptions::service(server.nats.url(), None, "test");
