@@ -75,7 +75,7 @@ async fn months_begin_in_utc_whatever_the_time_zone_of_the_session() {
 async fn a_process_that_runs_makes_the_partitions_too() {
     let log = Log::fresh().await;
     log.sql(MISSED).await;
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     let entry = ReadEntry {
         agency: Uuid::now_v7(),
         post: Uuid::now_v7(),
