@@ -47,3 +47,7 @@ CREATE TABLE log.read_closings (
 ALTER TABLE log.heads
     ADD COLUMN reads_number bigint NOT NULL DEFAULT 0,
     ADD COLUMN reads_hash   bytea  NOT NULL DEFAULT '';
+
+-- The hash of each event by itself: what feeds are chained over, since the hash of the row depends on what others got.
+ALTER TABLE log.events ADD COLUMN commitment bytea GENERATED ALWAYS AS
+    (sha256('tasuki event 1'::bytea || int8send(octet_length(header)::bigint) || header || parts)) STORED;
