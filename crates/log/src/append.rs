@@ -233,6 +233,7 @@ impl Writer {
             let stream_id = id("stream_id", &header.stream_id)?;
             let agency = id("agency_id", &header.agency_id)?;
             header.open_payload = event.open_payload();
+            header.salt = Uuid::new_v4().as_bytes().to_vec();
             if !event.sealed_payload(SealedPart::OtherSubject).is_empty() {
                 return Err(LogError::OtherSubject);
             }

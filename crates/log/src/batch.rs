@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
+use crate::anchors::ReadsHead;
 use crate::append::{Appended, Prepared, Stream};
 use crate::chain::{GENESIS, head_message, row_hash};
 use crate::db::{DURABILITY, Database, Durable, durable};
@@ -59,6 +60,8 @@ struct Head {
     epoch: u64,
     recorded_at_us: i64,
     hash: Vec<u8>,
+    /// The last anchor of the reads on record.
+    reads: ReadsHead,
 }
 
 impl Batch {
@@ -123,9 +126,10 @@ impl Statements {
             head: client
                 .prepare(&format!(
                     "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, \
-                            e.position, e.epoch, e.recorded_at, e.hash, {DURABILITY} \
+                            e.position, e.epoch, e.recorded_at, e.hash, {DURABILITY}, a.number, a.hash \
                      FROM (SELECT 1) AS one LEFT JOIN LATERAL \
-                          (SELECT * FROM log.events ORDER BY position DESC LIMIT 1) AS e ON true"
+                          (SELECT * FROM log.events ORDER BY position DESC LIMIT 1) AS e ON true LEFT JOIN LATERAL \
+                          (SELECT number, hash FROM log.read_anchors ORDER BY number DESC LIMIT 1) AS a ON true"
                 ))
                 .await?,
             versions: client
@@ -169,7 +173,7 @@ impl Statements {
                                                                      $4::bytea[], $5::int[])",
                 )
                 .await?,
-            insert_head: client.prepare("INSERT INTO log.heads VALUES ($1, $2, $3, $4, $5)").await?,
+            insert_head: client.prepare("INSERT INTO log.heads VALUES ($1, $2, $3, $4, $5, $6, $7)").await?,
             insert_items: client
                 .prepare(
                     "INSERT INTO log.items SELECT * FROM unnest($1::uuid[], $2::uuid[]) \
@@ -233,13 +237,17 @@ async fn run(
     let head_row = head?;
     durable(&head_row, 5)?;
     let now: i64 = head_row.get(0);
+    let reads = head_row
+        .get::<_, Option<i64>>(7)
+        .map_or_else(ReadsHead::default, |number| ReadsHead { number: number as u64, hash: head_row.get(8) });
     let head = match head_row.get::<_, Option<i64>>(1) {
-        None => Head { position: 0, epoch: 1, recorded_at_us: 0, hash: GENESIS.to_vec() },
+        None => Head { position: 0, epoch: 1, recorded_at_us: 0, hash: GENESIS.to_vec(), reads },
         Some(position) => Head {
             position: position as u64,
             epoch: head_row.get::<_, i64>(2) as u64,
             recorded_at_us: head_row.get(3),
             hash: head_row.get(4),
+            reads,
         },
     };
     let versions = versions?.iter().map(|r| (r.get(0), r.get::<_, i64>(1) as u64)).collect();
@@ -310,6 +318,7 @@ struct Writes<'a> {
     epoch: u64,
     recorded_at_us: i64,
     hash: Vec<u8>,
+    reads: ReadsHead,
     positions: Vec<i64>,
     kinds: Vec<i16>,
     stream_ids: Vec<Uuid>,
@@ -329,6 +338,7 @@ impl<'a> Writes<'a> {
             epoch: head.epoch,
             recorded_at_us,
             hash: head.hash.clone(),
+            reads: head.reads.clone(),
             positions: Vec::new(),
             kinds: Vec::new(),
             stream_ids: Vec::new(),
@@ -409,7 +419,8 @@ impl<'a> Writes<'a> {
             self.accepted.iter().flat_map(|(p, _)| p.leads.iter().copied()).collect();
         let (led_cases, lead_posts): (Vec<Uuid>, Vec<Uuid>) = leads.into_iter().unzip();
         let (position, epoch) = (self.position as i64, self.epoch as i64);
-        let signature = keyring.sign(&head_message(self.position, self.epoch, &self.hash));
+        let signature = keyring.sign(&head_message(self.position, self.epoch, &self.hash, &self.reads));
+        let reads_number = self.reads.number as i64;
         let key_id = keyring.signing_id();
 
         // One round trip again. Where a statement fails, COMMIT rolls back, and that statement's error is the answer.
@@ -433,7 +444,8 @@ impl<'a> Writes<'a> {
         let disclosures: [Param<'_>; 1] = [&cases];
         let items: [Param<'_>; 2] = [&item_ids, &item_streams];
         let leads: [Param<'_>; 2] = [&led_cases, &lead_posts];
-        let head: [Param<'_>; 5] = [&position, &epoch, &self.hash, &signature, &key_id];
+        let head: [Param<'_>; 7] =
+            [&position, &epoch, &self.hash, &signature, &key_id, &reads_number, &self.reads.hash];
         let (events, streams, requests, keys, disclosures, items, leads, head, commit) = futures::join!(
             client.execute(&statements.insert_events, &events),
             client.execute(&statements.upsert_streams, &streams),

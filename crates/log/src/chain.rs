@@ -2,6 +2,8 @@
 
 use ring::digest::{Context, SHA256};
 
+use crate::anchors::ReadsHead;
+
 /// The hash before the first row.
 pub(crate) const GENESIS: [u8; 32] = [0; 32];
 
@@ -32,11 +34,30 @@ pub(crate) fn row_hash(
     hash
 }
 
-/// What is signed of a head.
-pub(crate) fn head_message(position: u64, epoch: u64, hash: &[u8]) -> Vec<u8> {
-    let mut message = b"tasuki head 1".to_vec();
+/// The hash of an event by itself, whatever stands before it in the log. The database computes the same.
+///
+/// Its header has a salt, so that it tells nothing of what is guessed to be in it.
+pub fn commitment(header: &[u8], parts: &[u8]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(b"tasuki event 1");
+    context.update(&(header.len() as u64).to_be_bytes());
+    context.update(header);
+    context.update(parts);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+/// What is signed of a head: the chain up to there, and the last anchor of the reads on record by then.
+pub(crate) fn head_message(position: u64, epoch: u64, hash: &[u8], reads: &ReadsHead) -> Vec<u8> {
+    let anchored = reads.number > 0;
+    let mut message = if anchored { b"tasuki head 2".to_vec() } else { b"tasuki head 1".to_vec() };
     message.extend_from_slice(&position.to_be_bytes());
     message.extend_from_slice(&epoch.to_be_bytes());
     message.extend_from_slice(hash);
+    if anchored {
+        message.extend_from_slice(&reads.number.to_be_bytes());
+        message.extend_from_slice(&reads.hash);
+    }
     message
 }

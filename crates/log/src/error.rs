@@ -42,6 +42,9 @@ pub enum LogError {
     /// Key material is missing or malformed.
     #[error("keys: {0}")]
     Keys(String),
+    /// What is on record was altered: nothing is signed over it.
+    #[error("the reads on record do not verify")]
+    Tampered,
     /// The keyring is not the one that the log was begun with.
     #[error(
         "the keyring does not fit this log: its {key} key is another one; start with the keyring that the log was \

@@ -102,8 +102,8 @@ impl Keyring {
         self.0.master_version
     }
 
-    /// Signs a head of the chain. Shape: 64 bytes, Ed25519.
-    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+    /// Signs a head of a chain. Shape: 64 bytes, Ed25519.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.0.signing.sign(message).as_ref().to_vec()
     }
 

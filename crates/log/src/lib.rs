@@ -3,11 +3,13 @@
 //! * [`Writer`] appends: group commit, versions, request ids, positions, the hash chain ([`append`]).
 //! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]).
 //! * [`Reader`] reads by position or stream ([`read`]), [`gained`] many cases with their disclosure epochs; [`ReadRecords`] puts reads on record ([`reads`]).
-//! * [`verify`] walks the chain and finds the first bad row.
+//! * [`verify`] walks the chain and finds the first bad row; [`verify_reads`] does so with the reads on record.
 //!
 //! It decides nothing, knows no NATS and no gRPC. PostgreSQL is the only truth: a cursor counts, a signal is a hint.
 
+mod anchors;
 pub mod append;
+pub mod audit;
 mod batch;
 mod beside;
 mod chain;
@@ -16,18 +18,26 @@ mod error;
 mod fit;
 mod gained;
 pub mod keyring;
+mod ledger;
+mod months;
 mod partitions;
 pub mod read;
+mod read_back;
 pub mod reads;
 pub mod seal;
 pub mod verify;
+pub mod verify_reads;
 
+pub use anchors::{ReadsHead, anchor_reads};
 pub use append::{Append, Appended, NewEvent, Stream, Writer, WriterOptions};
+pub use chain::commitment;
 pub use db::{Database, migrate};
 pub use error::{AppendError, LogError};
 pub use fit::fit;
 pub use gained::{Gained, gained};
 pub use keyring::Keyring;
+pub use months::drop_month;
 pub use read::{Reader, Record};
+pub use read_back::{ReadPlace, RecordedRead};
 pub use reads::{ReadEntry, ReadRecords};
 pub use seal::Sealer;

@@ -6,6 +6,7 @@ use tasuki_contract::{DecodeEventError, Event};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::chain::commitment;
 use crate::db::Database;
 use crate::error::LogError;
 use crate::seal::Sealer;
@@ -61,7 +62,13 @@ impl Record {
             recorded_at: Some(timestamp(self.recorded_at_us)),
             header: self.header_bytes.clone(),
             hash: self.hash.clone(),
+            commitment: self.commitment().to_vec(),
         }
+    }
+
+    /// The hash of the event by itself, of the bytes that were read. Shape: SHA-256.
+    pub fn commitment(&self) -> [u8; 32] {
+        commitment(&self.header_bytes, &self.parts)
     }
 
     /// The event reduced to its open fields; needs no key.
@@ -109,6 +116,23 @@ impl Reader {
         Self { database }
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The headers of the given events, in no order; unknown ids are left out.
+    pub async fn headers(&self, event_ids: &[Uuid]) -> Result<Vec<Header>, LogError> {
+        let client = self.database.get().await?;
+        let sql = "SELECT position, header FROM log.events WHERE event_id = ANY($1)";
+        let statement = client.prepare_cached(sql).await?;
+        let rows = client.query(&statement, &[&event_ids]).await?;
+        let header = |row: &Row| {
+            let unreadable = |_| LogError::UnreadableHeader { position: row.get::<_, i64>(0) as u64 };
+            Header::decode(row.get::<_, &[u8]>(1)).map_err(unreadable)
+        };
+        rows.iter().map(header).collect()
+    }
+
     /// Position and epoch of the last row; (0, 1) of an empty log.
     pub async fn head(&self) -> Result<(u64, u64), LogError> {
         let client = self.database.get().await?;
@@ -134,7 +158,7 @@ impl Reader {
         let client = self.database.get().await?;
         let statement = client
             .prepare_cached(
-                "SELECT position, epoch, recorded_at, header, hash FROM log.events \
+                "SELECT position, epoch, recorded_at, header, hash, commitment FROM log.events \
                  WHERE position > $1 ORDER BY position LIMIT $2",
             )
             .await?;
@@ -145,6 +169,7 @@ impl Reader {
             recorded_at: Some(timestamp(row.get(2))),
             header: row.get(3),
             hash: row.get(4),
+            commitment: row.get(5),
         };
         Ok(rows.iter().map(envelope).collect())
     }

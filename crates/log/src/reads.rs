@@ -4,15 +4,22 @@
 //! held `FOR SHARE` and compared with those that the policy was evaluated against; an append that ends a disclosure
 //! updates the same rows, so nothing evaluated before it is served after it. Records share transactions, each of
 //! which is one statement: PostgreSQL is asked once for all reads that have come together.
+//!
+//! They are a ledger: each task chains and signs what it records ([`crate::ledger`]), and has it anchored now and then
+//! ([`crate::anchors`]). What is written must therefore be known before it is sent. Where an answer is found to be stale,
+//! nothing of the statement is written, and it is sent again without that answer: that is rare, and costs one more.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use crate::db::{DURABILITY, Database, Durable, durable};
 use crate::error::LogError;
+use crate::keyring::Keyring;
+use crate::ledger::{Ledger, batch_message, row_of, system_time};
 use crate::partitions::Daily;
 
 /// One read to put on record.
@@ -60,12 +67,14 @@ const QUEUE_MAX: usize = 1_024;
 const BATCH_MAX: usize = 256;
 /// How long a try may hang; longer than a frozen append can hold the epochs that it changes.
 const ATTEMPT_MAX: Duration = Duration::from_secs(7);
+/// How long a record waits for its anchor: within this time nobody misses the end of a writer's chain.
+const ANCHOR_WITHIN: Duration = Duration::from_secs(60);
 
 impl ReadRecords {
-    /// Starts the recording task.
-    pub fn start(database: Database) -> Self {
+    /// Starts the recording task, which signs with the signing key of `keyring`.
+    pub fn start(database: Database, keyring: Keyring) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(database, jobs));
+        tokio::spawn(run(database, keyring, jobs));
         Self { queue }
     }
 
@@ -93,14 +102,31 @@ impl ReadRecords {
     }
 }
 
-async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
+async fn run(database: Database, keyring: Keyring, mut jobs: mpsc::Receiver<Job>) {
     let mut connection = Durable::new();
+    let mut ledger = Ledger::begin();
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut daily = Daily::default();
-    while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    let mut anchor_at: Option<Instant> = None;
+    loop {
+        let due = async {
+            match anchor_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = due => {
+                anchor_at = None;
+                tokio::spawn(anchor(database.clone(), keyring.clone()));
+                continue;
+            }
+            taken = jobs.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { break },
+        }
         daily.keep(&database);
         let (reads, answers): (Vec<Vec<ReadEntry>>, Vec<_>) = batch.drain(..).unzip();
-        let result = commit(&database, &mut connection, &reads).await;
+        let result = commit(&database, &mut connection, &keyring, &mut ledger, &reads).await;
         match result {
             Ok(outcomes) => {
                 let recorded = reads.iter().zip(&outcomes).filter(|(_, o)| **o == ReadOutcome::Recorded);
@@ -109,6 +135,7 @@ async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     let _ = answer.send(Ok(outcome));
                 }
+                anchor_at = anchor_at.or_else(|| Some(Instant::now() + ANCHOR_WITHIN));
             }
             Err(error) => {
                 tracing::warn!(%error, reads = reads.len(), "reads could not be put on record");
@@ -118,29 +145,53 @@ async fn run(database: Database, mut jobs: mpsc::Receiver<Job>) {
             }
         }
     }
+    if anchor_at.is_some() {
+        anchor(database, keyring).await;
+    }
+}
+
+/// Beside the recording; what fails is left to the next one, of whatever process.
+async fn anchor(database: Database, keyring: Keyring) {
+    if let Err(error) = crate::anchors::anchor_reads(&database, &keyring).await {
+        tracing::warn!(%error, "reads on record could not be anchored");
+    }
 }
 
 /// Commits over a lost or hanging connection once more; a record that was written twice does no harm.
 async fn commit(
     database: &Database,
     connection: &mut Durable<Statement>,
+    keyring: &Keyring,
+    ledger: &mut Ledger,
     reads: &[Vec<ReadEntry>],
 ) -> Result<Vec<ReadOutcome>, LogError> {
+    let mut outcomes = vec![ReadOutcome::Recorded; reads.len()];
     for last_try in [false, true] {
         let attempt = async {
             let prepare = async |client: &Client| Ok(client.prepare(&record_sql()).await?);
             let (client, statement) = connection.get(database, prepare).await?;
-            write(client, statement, reads).await
+            if !ledger.knows_the_time() {
+                ledger.heard(client.query_one(&format!("SELECT {NOW_US}"), &[]).await?.get(0));
+            }
+            while outcomes.contains(&ReadOutcome::Recorded)
+                && write(client, statement, keyring, ledger, reads, &mut outcomes).await? == Written::Stale
+            {
+            }
+            Ok(())
         };
         let error = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
-            Ok(Ok(outcomes)) => return Ok(outcomes),
+            Ok(Ok(())) => return Ok(outcomes),
             Ok(Err(error)) => error,
             Err(_) => {
                 connection.cut();
                 LogError::Unavailable
             }
         };
+        ledger.begin_anew();
         if connection.rolled_back(ATTEMPT_MAX).await {
+            if !last_try && came_to_another_partition(&error) {
+                continue;
+            }
             return Err(error);
         }
         connection.cut();
@@ -152,13 +203,30 @@ async fn commit(
     Err(LogError::Unavailable)
 }
 
+/// It waited for the default partition while the month's own was made: now that one takes it.
+fn came_to_another_partition(error: &LogError) -> bool {
+    matches!(error, LogError::Database(why) if why.starts_with("23514 "))
+}
+
+/// The database's time, in microseconds.
+const NOW_US: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8";
+
+/// What became of one statement.
+#[derive(PartialEq, Eq)]
+enum Written {
+    /// All that it was to write.
+    All,
+    /// Nothing, since some answers are stale, which have been marked.
+    Stale,
+}
+
 /// One statement, which is a transaction of its own: it holds the epochs of all cases in the order of their ids, and
-/// writes the entries of those answers of which every case is as it was evaluated.
+/// writes all entries if every case is as it was evaluated, nothing otherwise.
 ///
 /// Shape: `$1` the cases to hold; `$2` to `$4` answer (from 1), case and epoch of what was evaluated; `$3`, `$5`, `$6`
 /// and `$7` the lists of all entries one after the other, and in `$14` to `$17` how long they are before each entry
-/// and after the last; `$8` to `$13` a value for each entry, and in `$18` the answer that it belongs to. The row that
-/// it gives: [`DURABILITY`], stale answers.
+/// and after the last; `$8` to `$13` and `$18` to `$21` a value for each entry; `$22` to `$25` the writer, its key, and
+/// what it comes to. The row that it gives: [`DURABILITY`], stale answers, the time.
 fn record_sql() -> String {
     let list = |lists: &str, ends: &str| {
         format!("({lists})[({ends}::int4[])[e.entry::int4] + 1:({ends}::int4[])[e.entry::int4 + 1]]")
@@ -171,14 +239,20 @@ fn record_sql() -> String {
              LEFT JOIN held USING (case_id) WHERE c.epoch <> coalesce(held.epoch, 0) \
          ), written AS ( \
              INSERT INTO log.reads (read_id, read_at, agency_id, post_id, purpose, method, case_ids, event_ids, \
-                                    fact_keys, grant_ids, policy_version) \
-             SELECT e.id, clock_timestamp(), e.agency, e.post, e.purpose, e.method, {cases}, {events}, {keys}, \
-                    {grants}, e.policy \
-             FROM unnest($8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::int4[], $18::int8[]) \
-                  WITH ORDINALITY AS e(id, agency, post, purpose, method, policy, answer, entry) \
-             WHERE NOT EXISTS (SELECT FROM stale WHERE stale.answer = e.answer) \
+                                    fact_keys, grant_ids, policy_version, writer, number, hash, signature) \
+             SELECT e.id, e.at, e.agency, e.post, e.purpose, e.method, {cases}, {events}, {keys}, {grants}, \
+                    e.policy, $22, e.number, e.hash, e.signature \
+             FROM unnest($8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::int4[], \
+                         $18::timestamptz[], $19::int8[], $20::bytea[], $21::bytea[]) \
+                  WITH ORDINALITY \
+                  AS e(id, agency, post, purpose, method, policy, at, number, hash, signature, entry) \
+             WHERE NOT EXISTS (SELECT FROM stale) \
+         ), come AS ( \
+             INSERT INTO log.read_writers AS w (writer, key_id, number, hash) \
+             SELECT $22::uuid, $23::text, $24::int8, $25::bytea WHERE NOT EXISTS (SELECT FROM stale) \
+             ON CONFLICT (writer) DO UPDATE SET number = excluded.number, hash = excluded.hash \
          ) \
-         SELECT {DURABILITY}, ARRAY(SELECT answer FROM stale)",
+         SELECT {DURABILITY}, ARRAY(SELECT answer FROM stale), {NOW_US}",
         cases = list("$3", "$14"),
         events = list("$5::uuid[]", "$15"),
         keys = list("$6::text[]", "$16"),
@@ -204,16 +278,19 @@ impl<T> Lists<T> {
     }
 }
 
-/// What became of each answer, in their order.
+/// Writes the answers that are not known to be stale; marks those that are found to be.
 async fn write(
     client: &Client,
     statement: &Statement,
+    keyring: &Keyring,
+    ledger: &mut Ledger,
     reads: &[Vec<ReadEntry>],
-) -> Result<Vec<ReadOutcome>, LogError> {
-    let numbered = || reads.iter().zip(1_i64..).flat_map(|(all, n)| all.iter().map(move |e| (e, n)));
-    let answers: Vec<i64> = numbered().map(|(_, n)| n).collect();
+    outcomes: &mut [ReadOutcome],
+) -> Result<Written, LogError> {
+    let fresh = || reads.iter().zip(1_i64..).zip(&*outcomes).filter(|(_, o)| **o == ReadOutcome::Recorded);
+    let numbered = || fresh().flat_map(|((all, n), _)| all.iter().map(move |e| (e, n)));
     let case_answers: Vec<i64> = numbered().flat_map(|(e, n)| e.cases.iter().map(move |_| n)).collect();
-    let entries: Vec<&ReadEntry> = reads.iter().flatten().collect();
+    let entries: Vec<&ReadEntry> = numbered().map(|(e, _)| e).collect();
     let cases = Lists::of(entries.iter().map(|e| e.cases.iter().map(|c| c.0)));
     let events = Lists::of(entries.iter().map(|e| e.events.iter()));
     let keys = Lists::of(entries.iter().map(|e| e.fact_keys.iter()));
@@ -228,6 +305,18 @@ async fn write(
     let purposes: Vec<&str> = entries.iter().map(|e| e.purpose.as_str()).collect();
     let methods: Vec<&str> = entries.iter().map(|e| e.method).collect();
     let policies: Vec<i32> = entries.iter().map(|e| e.policy_version).collect();
+    // What it comes to counts once it is committed.
+    let mut next = ledger.clone();
+    let at_us = next.now_us();
+    let times: Vec<SystemTime> = entries.iter().map(|_| system_time(at_us)).collect();
+    let numbers: Vec<i64> = (1..=entries.len() as i64).map(|n| next.number as i64 + n).collect();
+    let hashes: Vec<Vec<u8>> =
+        entries.iter().zip(&ids).map(|(e, id)| next.take(&row_of(e, *id, at_us)).to_vec()).collect();
+    let mut signatures: Vec<Option<Vec<u8>>> = vec![None; entries.len()];
+    if let Some(last) = signatures.last_mut() {
+        *last = Some(keyring.sign(&batch_message(next.writer, next.number, &next.hash)));
+    }
+    let (signing_id, number, hash) = (keyring.signing_id(), next.number as i64, next.hash.as_slice());
     let row = client
         .query_one(
             statement,
@@ -249,15 +338,26 @@ async fn write(
                 &events.ends,
                 &keys.ends,
                 &grants.ends,
-                &answers,
+                &times,
+                &numbers,
+                &hashes,
+                &signatures,
+                &next.writer,
+                &signing_id,
+                &number,
+                &hash,
             ],
         )
         .await?;
     // What a connection that does not promise durability has committed is served to nobody.
     durable(&row, 0)?;
-    let mut outcomes = vec![ReadOutcome::Recorded; reads.len()];
-    for answer in row.get::<_, Vec<i64>>(2) {
-        outcomes[answer as usize - 1] = ReadOutcome::Stale;
+    let stale: Vec<i64> = row.get(2);
+    if stale.is_empty() {
+        *ledger = next;
     }
-    Ok(outcomes)
+    ledger.heard(row.get(3));
+    for answer in &stale {
+        outcomes[*answer as usize - 1] = ReadOutcome::Stale;
+    }
+    Ok(if stale.is_empty() { Written::All } else { Written::Stale })
 }

@@ -10,6 +10,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use tasuki_contract::event::v1::Header;
 use uuid::Uuid;
 
+use crate::anchors::ReadsHead;
 use crate::beside::Beside;
 use crate::chain::{GENESIS, head_message, row_hash};
 use crate::db::Database;
@@ -34,6 +35,8 @@ pub enum Defect {
     Truncated,
     /// The last rows have no signed head.
     Unsigned,
+    /// A read on record stands in no writer's chain: somebody else put it there.
+    Unchained,
     /// A table beside the events, named here, says otherwise than the row or has lost what belongs to it.
     Beside(&'static str),
 }
@@ -61,7 +64,7 @@ pub async fn verify(
     let rows_statement = client
         .prepare(
             "SELECT e.position, e.epoch, e.recorded_at, e.header, e.parts, e.hash, e.stream_kind, e.stream_id, \
-                    e.version, e.event_id, h.epoch, h.hash, h.signature \
+                    e.version, e.event_id, h.epoch, h.hash, h.signature, h.reads_number, h.reads_hash \
              FROM log.events AS e LEFT JOIN log.heads AS h USING (position) \
              WHERE e.position > $1 ORDER BY e.position LIMIT $2",
         )
@@ -155,7 +158,8 @@ impl Walk {
         }
         if let Some(signature) = row.get::<_, Option<&[u8]>>(12) {
             let same = row.get::<_, &[u8]>(11) == hash && row.get::<_, i64>(10) as u64 == epoch;
-            if !same || key.verify(&head_message(next, epoch, hash), signature).is_err() {
+            let reads = ReadsHead { number: row.get::<_, i64>(13) as u64, hash: row.get(14) };
+            if !same || key.verify(&head_message(next, epoch, hash, &reads), signature).is_err() {
                 return Some((next, Defect::Head));
             }
             report.heads += 1;

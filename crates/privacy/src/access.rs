@@ -190,7 +190,7 @@ impl<'a> Access<'a> {
     }
 
     /// Whether the table leaves the viewer the part that it is party to.
-    fn has_own_part(&self, class: DataClass) -> bool {
+    pub fn has_own_part(&self, class: DataClass) -> bool {
         let cell = self.group.and_then(|group| class::cell(class, group));
         self.in_circle() && cell.is_some_and(|cell| cell.level == Level::Own)
     }

@@ -22,6 +22,8 @@ pub(crate) const CLASSES: usize = DataClass::Sealed as usize + 1;
 pub(crate) struct CaseEvent {
     pub position: u64,
     pub event_id: Uuid,
+    /// The hash of the event by itself.
+    pub commitment: [u8; 32],
     pub class: DataClass,
     /// They got it when it happened, whatever they may see otherwise.
     pub parties: Box<[PostId]>,

@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub epoch: u64,
     pub recorded_at_us: i64,
     pub event_id: Uuid,
+    /// The hash of the event by itself.
+    pub commitment: [u8; 32],
     /// The cases in whose timelines it stands, each once.
     pub cases: Vec<CaseId>,
     /// The class that decides who learns of it; `None`: it stands in no feed.
@@ -42,7 +44,7 @@ impl Entry {
     pub(crate) fn of_envelope(envelope: &Envelope) -> Result<Self, ViewError> {
         let at = envelope.recorded_at.unwrap_or_default();
         let recorded_at_us = at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000;
-        Self::read(envelope.position, envelope.epoch, recorded_at_us, &envelope.header)
+        Self::read(envelope.position, envelope.epoch, recorded_at_us, &envelope.header, &envelope.commitment)
     }
 
     pub(crate) fn read(
@@ -50,8 +52,10 @@ impl Entry {
         epoch: u64,
         recorded_at_us: i64,
         header: &[u8],
+        commitment: &[u8],
     ) -> Result<Self, ViewError> {
         let unreadable = |why| ViewError::Unreadable { position, why };
+        let commitment = commitment.try_into().map_err(|_| unreadable("no commitment"))?;
         let header = Header::decode(header).map_err(|_| unreadable("no header"))?;
         readable(&header).map_err(unreadable)?;
         let class = header.data_class();
@@ -65,7 +69,7 @@ impl Entry {
         let effects = header.effects.unwrap_or_default();
         let class = PERSONAL.contains(&class).then_some(class);
         let event_id = Uuid::try_parse(&header.event_id).map_err(|_| unreadable("event id is no uuid"))?;
-        Ok(Self { position, epoch, recorded_at_us, event_id, cases, class, effects, directory })
+        Ok(Self { position, epoch, recorded_at_us, event_id, commitment, cases, class, effects, directory })
     }
 
     /// The day of recording in Asia/Tokyo (no summer time since 1951), as days since 1970-01-01.
@@ -130,7 +134,7 @@ mod tests {
     }
 
     fn why(header: &[u8]) -> &'static str {
-        match Entry::read(7, 1, 0, header).unwrap_err() {
+        match Entry::read(7, 1, 0, header, &[0; 32]).unwrap_err() {
             ViewError::Unreadable { position: 7, why } => why,
             other => panic!("{other}"),
         }
@@ -146,13 +150,14 @@ mod tests {
     #[test]
     fn every_type_of_the_contract_is_known() {
         for rule in RULES {
-            Entry::read(1, 1, 0, &header(rule.type_name, rule.schema)).unwrap();
+            Entry::read(1, 1, 0, &header(rule.type_name, rule.schema), &[0; 32]).unwrap();
         }
     }
 
     #[test]
     fn a_day_begins_at_midnight_in_tokyo() {
-        let at = |us| Entry::read(1, 1, us, &header("tasuki.cases.v1.CaseOpened", 1)).unwrap().day();
+        let at =
+            |us| Entry::read(1, 1, us, &header("tasuki.cases.v1.CaseOpened", 1), &[0; 32]).unwrap().day();
         assert_eq!((at(DAY_US - TOKYO_OFFSET_US - 1), at(DAY_US - TOKYO_OFFSET_US)), (0, 1));
     }
 }

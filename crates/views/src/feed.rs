@@ -2,7 +2,10 @@
 //!
 //! Append-only. A row refers to an event; `history` marks what was there before the post could see it. Whether the
 //! post may still read the event is asked when it is opened, not here.
+//!
+//! Each feed is a hash chain over its events' own hashes, never over the log's chain: that one depends on what others got.
 
+use ring::digest::{Context, SHA256};
 use tasuki_domain::ids::{CaseId, PostId};
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
@@ -15,7 +18,7 @@ use crate::schema::Table;
 pub(crate) static TABLE: Table = Table {
     name: "feed",
     columns: "post_id uuid NOT NULL, number bigint NOT NULL, case_id uuid, event_id uuid NOT NULL, \
-              position bigint NOT NULL, history boolean NOT NULL",
+              position bigint NOT NULL, history boolean NOT NULL, chain bytea NOT NULL",
     keys: &[
         "ALTER TABLE $s.feed ADD PRIMARY KEY (post_id, number)",
         "CREATE INDEX feed_of_case ON $s.feed (post_id, case_id, number)",
@@ -23,13 +26,54 @@ pub(crate) static TABLE: Table = Table {
     order: "post_id, number",
 };
 
-pub(crate) const INSERT: &str = "INSERT INTO $s.feed (post_id, number, case_id, event_id, position, history) \
-     SELECT * FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::uuid[], $5::int8[], $6::bool[])";
+pub(crate) const INSERT: &str = "INSERT INTO $s.feed (post_id, number, case_id, event_id, position, history, chain) \
+     SELECT * FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::uuid[], $5::int8[], $6::bool[], $7::bytea[])";
 
-/// The last numbers of the given posts, 0 of an empty feed.
-pub(crate) const HEADS: &str = "SELECT p.post_id, \
-     coalesce((SELECT max(f.number) FROM $s.feed f WHERE f.post_id = p.post_id), 0) \
-     FROM unnest($1::uuid[]) p(post_id)";
+/// The last numbers of the given posts with the chain there; NULL of an empty feed.
+pub(crate) const HEADS: &str = "SELECT p.post_id, f.number, f.chain FROM unnest($1::uuid[]) p(post_id) LEFT JOIN LATERAL \
+     (SELECT number, chain FROM $s.feed f WHERE f.post_id = p.post_id ORDER BY number DESC LIMIT 1) f ON true";
+
+/// The end of a feed, to which the next item is linked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeedEnd {
+    /// Number of the last item; 0 of an empty feed.
+    pub number: u64,
+    /// The chain there; zeros of an empty feed.
+    pub chain: [u8; 32],
+}
+
+impl FeedEnd {
+    /// As stored: both, or neither of an empty feed.
+    pub(crate) fn stored(number: Option<i64>, chain: Option<&[u8]>) -> Self {
+        let chain = chain.and_then(|chain| chain.try_into().ok()).unwrap_or_default();
+        Self { number: number.unwrap_or(0) as u64, chain }
+    }
+
+    /// Takes up the next item.
+    pub(crate) fn link(&mut self, post: PostId, commitment: &[u8; 32]) {
+        self.number += 1;
+        self.chain = link(&self.chain, &digest(post, self.number, commitment));
+    }
+}
+
+/// The digest of an item in its place of a post's feed, of the hash of the event by itself: of the same event it is
+/// another one in every feed, so that posts cannot find by it what they share.
+pub fn digest(post: PostId, number: u64, commitment: &[u8; 32]) -> [u8; 32] {
+    sha256(&[b"tasuki feed item 1", post.0.as_bytes(), &number.to_be_bytes(), commitment])
+}
+
+/// The chain after an item.
+pub fn link(chain: &[u8; 32], digest: &[u8; 32]) -> [u8; 32] {
+    sha256(&[b"tasuki feed 1", chain, digest])
+}
+
+fn sha256(pieces: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    pieces.iter().for_each(|piece| context.update(piece));
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
 
 /// A row on its way in.
 #[derive(Clone, Debug)]
@@ -40,17 +84,19 @@ pub(crate) struct NewRow {
     pub event_id: Uuid,
     pub position: u64,
     pub history: bool,
+    pub chain: [u8; 32],
 }
 
 pub(crate) fn copy(row: &NewRow, buffer: &mut CopyBuffer) {
     buffer
-        .row(6)
+        .row(7)
         .uuid(row.post.0)
         .int8(row.number as i64)
         .uuid_or_null(row.case.map(|c| c.0))
         .uuid(row.event_id)
         .int8(row.position as i64)
-        .bool(row.history);
+        .bool(row.history)
+        .bytes(&row.chain);
 }
 
 pub(crate) async fn write(client: &Client, insert: &Statement, rows: &[NewRow]) -> Result<(), ViewError> {
@@ -63,7 +109,8 @@ pub(crate) async fn write(client: &Client, insert: &Statement, rows: &[NewRow]) 
     let events: Vec<Uuid> = rows.iter().map(|r| r.event_id).collect();
     let positions: Vec<i64> = rows.iter().map(|r| r.position as i64).collect();
     let history: Vec<bool> = rows.iter().map(|r| r.history).collect();
-    client.execute(insert, &[&posts, &numbers, &cases, &events, &positions, &history]).await?;
+    let chains: Vec<&[u8]> = rows.iter().map(|r| r.chain.as_slice()).collect();
+    client.execute(insert, &[&posts, &numbers, &cases, &events, &positions, &history, &chains]).await?;
     Ok(())
 }
 
@@ -80,6 +127,8 @@ pub struct FeedRow {
     pub position: u64,
     /// It happened before the post could see it.
     pub history: bool,
+    /// The chain of the feed up to this item.
+    pub chain: [u8; 32],
 }
 
 impl FeedRow {
@@ -90,6 +139,7 @@ impl FeedRow {
             event_id: row.get(2),
             position: row.get::<_, i64>(3) as u64,
             history: row.get(4),
+            chain: row.get::<_, &[u8]>(5).try_into().unwrap_or_default(),
         }
     }
 }
@@ -102,7 +152,7 @@ impl Views {
         number: u64,
         limit: usize,
     ) -> Result<Vec<FeedRow>, ViewError> {
-        let sql = "SELECT number, case_id, event_id, position, history FROM $s.feed \
+        let sql = "SELECT number, case_id, event_id, position, history, chain FROM $s.feed \
                    WHERE post_id = $1 AND number > $2 ORDER BY number LIMIT $3";
         let rows = self.query(sql, &[&post.0, &(number as i64), &(limit as i64)]).await?;
         Ok(rows.iter().map(FeedRow::of).collect())
@@ -118,10 +168,26 @@ impl Views {
         after_number: u64,
         limit: usize,
     ) -> Result<Vec<FeedRow>, ViewError> {
-        let sql = "SELECT number, case_id, event_id, position, history FROM $s.feed \
+        let sql = "SELECT number, case_id, event_id, position, history, chain FROM $s.feed \
                    WHERE post_id = $1 AND case_id = $2 AND number > $3 ORDER BY number LIMIT $4";
         let rows = self.query(sql, &[&post.0, &case.0, &(after_number as i64), &(limit as i64)]).await?;
         Ok(rows.iter().map(FeedRow::of).collect())
+    }
+
+    /// The end of a post's feed.
+    pub async fn feed_end(&self, post: PostId) -> Result<FeedEnd, ViewError> {
+        let rows = self.query(HEADS, &[&[post.0].as_slice()]).await?;
+        Ok(rows.first().map_or_else(FeedEnd::default, |row| FeedEnd::stored(row.get(1), row.get(2))))
+    }
+
+    /// The chain of a post's feed up to an item; `None` where there is no such item.
+    pub async fn feed_chain(&self, post: PostId, number: u64) -> Result<Option<[u8; 32]>, ViewError> {
+        if number == 0 {
+            return Ok(Some([0; 32]));
+        }
+        let sql = "SELECT chain FROM $s.feed WHERE post_id = $1 AND number = $2";
+        let rows = self.query(sql, &[&post.0, &(number as i64)]).await?;
+        Ok(rows.first().and_then(|row| row.get::<_, &[u8]>(0).try_into().ok()))
     }
 
     /// The number of the last item of a post's feed; 0 of an empty one.

@@ -25,7 +25,8 @@ fn log(events: u64) -> Vec<Envelope> {
             effects: Some(Effects { duties: vec![duty], ..Effects::default() }),
             ..Header::default()
         };
-        Envelope { position: n, epoch: 1, header: header.encode_to_vec(), ..Envelope::default() }
+        let (header, commitment) = (header.encode_to_vec(), vec![0; 32]);
+        Envelope { position: n, epoch: 1, header, commitment, ..Envelope::default() }
     };
     (1..=events).map(row).collect()
 }

@@ -13,6 +13,7 @@ use tasuki_privacy::{Level, event_level};
 use crate::case::{Case, CaseEvent, Checked};
 use crate::changes::Changes;
 use crate::entry::Entry;
+use crate::feed::FeedEnd;
 use crate::posts::Posts;
 use crate::{caseload, duties, feed, state};
 
@@ -21,8 +22,8 @@ use crate::{caseload, duties, feed, state};
 pub(crate) struct Fold {
     pub posts: Posts,
     pub cases: HashMap<CaseId, Case>,
-    /// The last number of each feed.
-    pub heads: HashMap<PostId, u64>,
+    /// The end of each feed.
+    pub heads: HashMap<PostId, FeedEnd>,
     pub changes: Changes,
 }
 
@@ -55,14 +56,15 @@ impl Fold {
         let day = entry.day();
         let mut give = |post: PostId, event: &CaseEvent, history: bool| {
             let head = heads.entry(post).or_default();
-            *head += 1;
+            head.link(post, &event.commitment);
             changes.feed.push(feed::NewRow {
                 post,
-                number: *head,
+                number: head.number,
                 case: Some(id),
                 event_id: event.event_id,
                 position: event.position,
                 history,
+                chain: head.chain,
             });
             changes.feed_times_us.push(entry.recorded_at_us);
         };
@@ -81,6 +83,7 @@ impl Fold {
             let event = CaseEvent {
                 position: entry.position,
                 event_id: entry.event_id,
+                commitment: entry.commitment,
                 class,
                 parties: parties.into_boxed_slice(),
             };
@@ -112,14 +115,15 @@ impl Fold {
                 continue;
             }
             let head = self.heads.entry(post).or_default();
-            *head += 1;
+            head.link(post, &entry.commitment);
             self.changes.feed.push(feed::NewRow {
                 post,
-                number: *head,
+                number: head.number,
                 case: None,
                 event_id: entry.event_id,
                 position: entry.position,
                 history: false,
+                chain: head.chain,
             });
             self.changes.feed_times_us.push(entry.recorded_at_us);
         }

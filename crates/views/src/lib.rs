@@ -45,7 +45,7 @@ pub use baseline::{CopyBaseline, copy_baseline};
 pub use caseload::CaseloadRow;
 pub use duties::DutyRow;
 pub use error::ViewError;
-pub use feed::FeedRow;
+pub use feed::{FeedEnd, FeedRow, digest, link};
 pub use items::{ItemFilter, ItemRow};
 pub use projection::{Applied, FeedNews, Projection};
 pub use reads::{ViewPosition, Views};

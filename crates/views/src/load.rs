@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::case::{Case, CaseEvent, Checked, Sight};
 use crate::entry::Entry;
 use crate::error::ViewError;
+use crate::feed::FeedEnd;
 use crate::fold::Fold;
 use crate::posts::{Post, Posts};
 use crate::schema::in_schema;
@@ -88,7 +89,7 @@ pub(crate) async fn missing(
         reached.iter().filter(|post| !fold.heads.contains_key(post)).map(|p| p.0).collect();
     if !absent.is_empty() {
         for row in client.query(&statements.heads, &[&absent]).await? {
-            fold.heads.insert(PostId(row.get(0)), row.get::<_, i64>(1) as u64);
+            fold.heads.insert(PostId(row.get(0)), FeedEnd::stored(row.get(1), row.get(2)));
         }
     }
     Ok(())
@@ -153,6 +154,7 @@ async fn cases(
             event_id: row.get(2),
             class: class.map_err(|_| ViewError::Database("a stored class does not read".into()))?,
             parties: state::unpack_parties(row.get(4)),
+            commitment: row.get::<_, &[u8]>(5).try_into().unwrap_or_default(),
         });
     }
     let case = |(id, s): (Uuid, Stored)| (CaseId(id), Case::stored(s.circle, s.events, s.sights, s.checked));

@@ -18,7 +18,7 @@ use crate::schema::Table;
 pub(crate) static EVENTS: Table = Table {
     name: "case_events",
     columns: "case_id uuid NOT NULL, number int NOT NULL, position bigint NOT NULL, event_id uuid NOT NULL, \
-              class smallint NOT NULL, parties bytea NOT NULL",
+              class smallint NOT NULL, parties bytea NOT NULL, commitment bytea NOT NULL",
     keys: &["ALTER TABLE $s.case_events ADD PRIMARY KEY (case_id, number)"],
     order: "case_id, number",
 };
@@ -37,8 +37,8 @@ pub(crate) static GRANTS: Table = Table {
     order: "case_id, grant_id",
 };
 
-pub(crate) const INSERT_EVENTS: &str = "INSERT INTO $s.case_events (case_id, number, position, event_id, class, parties) \
-     SELECT * FROM unnest($1::uuid[], $2::int4[], $3::int8[], $4::uuid[], $5::int2[], $6::bytea[])";
+pub(crate) const INSERT_EVENTS: &str = "INSERT INTO $s.case_events (case_id, number, position, event_id, class, parties, commitment) \
+     SELECT * FROM unnest($1::uuid[], $2::int4[], $3::int8[], $4::uuid[], $5::int2[], $6::bytea[], $7::bytea[])";
 
 pub(crate) const UPSERT_SIGHTS: &str = "INSERT INTO $s.case_sights (case_id, post_id, open, seen) \
      SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::bytea[]) \
@@ -51,7 +51,7 @@ pub(crate) const UPSERT_GRANTS: &str = "INSERT INTO $s.case_grants (case_id, gra
 pub(crate) const DELETE_GRANTS: &str = "DELETE FROM $s.case_grants g USING unnest($1::uuid[], $2::uuid[]) gone(case_id, grant_id) \
      WHERE g.case_id = gone.case_id AND g.grant_id = gone.grant_id";
 
-pub(crate) const LOAD_EVENTS: &str = "SELECT case_id, position, event_id, class, parties FROM $s.case_events \
+pub(crate) const LOAD_EVENTS: &str = "SELECT case_id, position, event_id, class, parties, commitment FROM $s.case_events \
      WHERE case_id = ANY($1) ORDER BY case_id, number";
 pub(crate) const LOAD_SIGHTS: &str =
     "SELECT case_id, post_id, open, seen FROM $s.case_sights WHERE case_id = ANY($1)";
@@ -133,8 +133,8 @@ pub(crate) fn pack_grant(case: CaseId, id: GrantId, grant: &Grant) -> Vec<u8> {
 
 pub(crate) fn copy_event(row: &NewEvent, buffer: &mut CopyBuffer) {
     let event = &row.event;
-    buffer.row(6).uuid(row.case.0).int4(row.number as i32).int8(event.position as i64).uuid(event.event_id);
-    buffer.int2(event.class as i16).bytes(&pack_parties(&event.parties));
+    buffer.row(7).uuid(row.case.0).int4(row.number as i32).int8(event.position as i64).uuid(event.event_id);
+    buffer.int2(event.class as i16).bytes(&pack_parties(&event.parties)).bytes(&event.commitment);
 }
 
 pub(crate) fn copy_sight(row: &NewSight, buffer: &mut CopyBuffer) {
@@ -162,7 +162,10 @@ pub(crate) async fn write_events(
     let events: Vec<Uuid> = rows.iter().map(|r| r.event.event_id).collect();
     let classes: Vec<i16> = rows.iter().map(|r| r.event.class as i16).collect();
     let parties: Vec<Vec<u8>> = rows.iter().map(|r| pack_parties(&r.event.parties)).collect();
-    client.execute(&statements.events, &[&cases, &numbers, &positions, &events, &classes, &parties]).await?;
+    let commitments: Vec<&[u8]> = rows.iter().map(|r| r.event.commitment.as_slice()).collect();
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+        [&cases, &numbers, &positions, &events, &classes, &parties, &commitments];
+    client.execute(&statements.events, &params).await?;
     Ok(())
 }
 

@@ -324,6 +324,8 @@ fn header(
         parts: Vec::new(),
         traceparent: caller.traceparent.clone().unwrap_or_default(),
         on_behalf_of: String::new(),
+        // As the parts, by the append.
+        salt: Vec::new(),
     }
 }
 

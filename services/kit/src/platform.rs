@@ -68,7 +68,7 @@ impl Platform {
         directory.refresh().await?;
         Ok(Self(Arc::new(Inner {
             writer: Writer::start(database.clone(), keyring.clone(), sealer.clone(), writer),
-            reads: ReadRecords::start(database.clone()),
+            reads: ReadRecords::start(database.clone(), keyring.clone()),
             cases: States::new(reader.clone()),
             consultations: States::new(reader.clone()),
             meetings: States::new(reader.clone()),

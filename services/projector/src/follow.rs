@@ -169,7 +169,9 @@ impl Follower {
             (first..).zip(&page.envelopes).all(|(position, envelope)| envelope.position == position);
         let ends = page.envelopes.last()?.position == message.position;
         let current = page.envelopes.iter().all(|envelope| envelope.epoch >= self.projection.epoch());
-        let fits = in_order && ends && current && first <= next;
+        // As another version of the relay may have left it in the stream.
+        let whole = page.envelopes.iter().all(|envelope| !envelope.commitment.is_empty());
+        let fits = in_order && ends && current && whole && first <= next;
         fits.then(|| page.envelopes.into_iter().skip((next - first) as usize))
     }
 

@@ -188,7 +188,11 @@ impl Feed {
         for trace in linked {
             tasuki_telemetry::link_to(&span, &trace);
         }
-        let batch = pages(rows, self.page_bytes_max);
+        let mut batch = pages(rows, self.page_bytes_max);
+        if self.page_bytes_max < self.options.page_bytes_max {
+            // A short page in flight behind one that is too large would be stored before what is cut out of that one.
+            batch.truncate(1);
+        }
         self.publisher.publish_batch(&batch).instrument(span).await
     }
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tasuki_telemetry::TelemetryConfig;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
-use crate::{Error, bench, call, demo, maintain, serve, token, up};
+use crate::{Error, bench, call, demo, maintain, serve, token, up, verify, verify_feed};
 
 /// Tasuki (襷): one shared timeline for children with medical care needs.
 #[derive(Parser)]
@@ -30,8 +30,12 @@ enum Command {
     Token(TokenArgs),
     /// Rebuild the views from the log, while reads go on.
     Rebuild(maintain::DatabaseArgs),
-    /// Walk the hash chain and find the first bad row.
-    Verify(maintain::DatabaseArgs),
+    /// Walk the hash chain and the reads on record, and find the first bad row.
+    Verify(verify::VerifyArgs),
+    /// Keep the chain of a post's feed in a file, and find the first item that has changed since it was kept.
+    VerifyFeed(verify_feed::VerifyFeedArgs),
+    /// Print the signed head of the log, for an auditor to keep; `verify --since-head` proves that it is still there.
+    AuditHead(maintain::DatabaseArgs),
     /// Print NATS credentials for one post's notices.
     NatsCreds(maintain::CredsArgs),
     /// Measure on real parts, each against a yardstick in the same run.
@@ -131,7 +135,9 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::Call(args) => run_call(args).await,
         Command::Token(args) => run_token(args),
         Command::Rebuild(args) => maintain::rebuild(args).await,
-        Command::Verify(args) => maintain::verify(args).await,
+        Command::Verify(args) => verify::verify(args).await,
+        Command::VerifyFeed(args) => verify_feed::run(args).await,
+        Command::AuditHead(args) => verify::audit_head(args).await,
         Command::NatsCreds(args) => maintain::nats_creds(args).await,
         Command::Bench(args) => bench::run(args).await,
     }

@@ -5,7 +5,7 @@
 //! * [`demo`] plays the example story on [`up`] and prints four timelines side by side.
 //! * [`serve`] is [`node`] against servers that somebody else keeps.
 //! * [`mod@bench`] measures, each figure against a yardstick in the same run.
-//! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, verify, NATS credentials).
+//! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, NATS credentials), [`verify`] (and the auditor's head), [`verify_feed`].
 
 mod again;
 pub mod bench;
@@ -25,6 +25,8 @@ pub mod secrets;
 pub mod serve;
 pub mod token;
 pub mod up;
+pub mod verify;
+pub mod verify_feed;
 
 /// An error that a command shows to whoever ran it.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -12,6 +12,8 @@
 //! | `redact`, `card` | pure: one item, one card, for one viewer |
 //! | `cursor` | pure: where a client stands in its feed |
 //! | `feed`, `stream` | items by page and one by one: `ReadFeed`, `Subscribe` |
+//! | `ledger`, `ledger_words` | who read what of a case, for those whom it concerns |
+//! | `links` | the chain of a feed, for whoever keeps it |
 //! | `queries`, `lists` | card and timeline of a case; caseload and duties |
 //! | `wait` | read your own write |
 //!
@@ -24,6 +26,9 @@ mod cursor;
 mod desk;
 mod errors;
 mod feed;
+mod ledger;
+mod ledger_words;
+mod links;
 mod lists;
 mod queries;
 mod redact;
@@ -35,4 +40,5 @@ mod wait;
 
 pub use cursor::{BadCursor, Cursor};
 pub use desk::TimelineOptions;
+pub use links::head_message;
 pub use service::Timeline;

@@ -21,7 +21,8 @@ const CASE: CaseId = CaseId(Uuid::from_u128(1));
 const ME: PostId = PostId(Uuid::from_u128(2));
 
 fn row() -> FeedRow {
-    FeedRow { number: 5, case: Some(CASE), event_id: Uuid::from_u128(7), position: 99, history: false }
+    let event_id = Uuid::from_u128(7);
+    FeedRow { number: 5, case: Some(CASE), event_id, position: 99, history: false, chain: [0; 32] }
 }
 
 fn record(event: &Event, stream: Uuid, party: bool) -> Record {

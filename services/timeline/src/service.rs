@@ -17,7 +17,7 @@ use crate::asking::Asking;
 use crate::desk::{Desk, TimelineOptions};
 use crate::seats::Seats;
 use crate::stream::{self, Subscription};
-use crate::{lists, queries};
+use crate::{ledger, links, lists, queries};
 
 /// Items that a stream may hold unsent.
 const UNSENT_MAX: usize = 1;
@@ -101,5 +101,29 @@ impl TimelineService for Timeline {
     ) -> Result<Response<pb::ReadFeedResponse>, Status> {
         let asking = self.asking(request.metadata(), "TimelineService/ReadFeed").await?;
         stream::read_feed(&self.desk, &asking, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn get_feed_head(
+        &self,
+        request: Request<pb::GetFeedHeadRequest>,
+    ) -> Result<Response<pb::GetFeedHeadResponse>, Status> {
+        let asking = self.asking(request.metadata(), "TimelineService/GetFeedHead").await?;
+        links::head(&self.desk, &asking).await.map(Response::new)
+    }
+
+    async fn list_feed_links(
+        &self,
+        request: Request<pb::ListFeedLinksRequest>,
+    ) -> Result<Response<pb::ListFeedLinksResponse>, Status> {
+        let asking = self.asking(request.metadata(), "TimelineService/ListFeedLinks").await?;
+        links::links(&self.desk, &asking, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn list_reads(
+        &self,
+        request: Request<pb::ListReadsRequest>,
+    ) -> Result<Response<pb::ListReadsResponse>, Status> {
+        let asking = self.asking(request.metadata(), "TimelineService/ListReads").await?;
+        ledger::reads(&self.desk, &asking, request.get_ref()).await.map(Response::new)
     }
 }

@@ -13,8 +13,9 @@ use tasuki_contract::timeline::v1::{
 use tasuki_domain::refusal::Violation;
 use tasuki_kit::errors::invalid_field;
 use tasuki_kit::{Listener, page};
+use tasuki_log::Record;
 use tasuki_telemetry::{child_of, metrics};
-use tasuki_views::FeedRow;
+use tasuki_views::{FeedEnd, FeedRow};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
@@ -25,6 +26,7 @@ use crate::cursor::Cursor;
 use crate::desk::Desk;
 use crate::errors;
 use crate::feed::Page;
+use crate::links;
 use crate::seats::Seat;
 
 /// Rows that are prepared together for one stream.
@@ -74,11 +76,12 @@ pub(crate) async fn read_feed(
     let keyring = desk.platform.keyring();
     let mut page = Page::prepare(&desk.platform, rows).await?;
     let disclosures = page.disclose_page_on_record(&desk.platform, asking).await?;
-    let item = |d: crate::redact::Disclosure| {
+    let item = |(d, (row, record)): (crate::redact::Disclosure, &(FeedRow, Record))| {
         let cursor = Cursor { number: d.item.number, ..cursor }.to_text(keyring);
-        FeedItem { item: Some(d.item), cursor }
+        let link = links::link(asking.post(), row, Some(record));
+        FeedItem { item: Some(d.item), cursor, link: Some(link) }
     };
-    let items: Vec<FeedItem> = disclosures.into_iter().map(item).collect();
+    let items: Vec<FeedItem> = disclosures.into_iter().zip(&page.rows).map(item).collect();
     let cursor = items.last().map_or_else(|| cursor.to_text(keyring), |last| last.cursor.clone());
     Ok(ReadFeedResponse { items, cursor })
 }
@@ -224,13 +227,14 @@ impl Subscription {
             let room = self.unless_it_ends(out.reserve()).await?.map_err(|_| End::Gone)?;
             let (row, record) = &page.rows[index];
             let number = row.number;
+            let link = links::link(self.cursor.post, row, Some(record));
             let span = tracing::info_span!("deliver", event_id = record.header.event_id, number);
             child_of(&span, &record.header.traceparent);
             let disclosing = page.disclose_on_record(&platform, &self.asking, index).instrument(span);
             let disclosed = self.unless_it_ends(disclosing).await??;
             self.cursor.number = number;
-            let item =
-                FeedItem { item: Some(disclosed.item), cursor: self.cursor.to_text(platform.keyring()) };
+            let cursor = self.cursor.to_text(platform.keyring());
+            let item = FeedItem { item: Some(disclosed.item), cursor, link: Some(link) };
             room.send(Ok(SubscribeResponse { message: Some(Message::Item(item)) }));
         }
         Ok(())
@@ -238,10 +242,13 @@ impl Subscription {
 
     async fn send_heartbeat(&self, caught_up: bool) -> Result<(), End> {
         let room = self.unless_it_ends(self.out.reserve()).await?.map_err(|_| End::Gone)?;
-        let cursor = self.cursor.to_text(self.desk.platform.keyring());
-        room.send(Ok(SubscribeResponse {
-            message: Some(Message::Heartbeat(Heartbeat { cursor, caught_up })),
-        }));
+        let keyring = self.desk.platform.keyring();
+        let Cursor { post, number, epoch } = self.cursor;
+        let chain = self.desk.views.feed_chain(post, number).await.map_err(|e| errors::views(&e))?;
+        // Without one the cursor is ahead of the feed, and there is nothing to sign.
+        let head = chain.map(|chain| links::signed(keyring, post, epoch, &FeedEnd { number, chain }));
+        let heartbeat = Heartbeat { cursor: self.cursor.to_text(keyring), caught_up, head };
+        room.send(Ok(SubscribeResponse { message: Some(Message::Heartbeat(heartbeat)) }));
         Ok(())
     }
 

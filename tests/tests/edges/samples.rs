@@ -434,5 +434,8 @@ fn queries() -> Vec<Sample> {
             &["page_size", "after_event_id"],
         ),
         of("TimelineService/ReadFeed", "", page(json!({})), &["page_size"]),
+        of("TimelineService/GetFeedHead", "", json!({}), &[]),
+        of("TimelineService/ListFeedLinks", "", json!({"pageSize": 5}), &["page_size"]),
+        of("TimelineService/ListReads", "NOT_FOUND", page(json!({"caseId": NOBODY})), &["page_size"]),
     ]
 }

@@ -8,6 +8,7 @@ mod p4_alike;
 mod p4_asked_before;
 mod p4_need_to_know;
 mod p6_replay;
+mod p7_ledger;
 mod p7_reads;
 mod p9_tamper;
 mod received;

@@ -335,6 +335,12 @@ async fn call(method: &str, me: &Caller, sent: &intake::SubmitReferralResponse) 
         }
         "ListCaseload" => views.list_caseload(me.request(Default::default())).await.map(drop),
         "ListDuties" => views.list_duties(me.request(Default::default())).await.map(drop),
+        "GetFeedHead" => views.get_feed_head(me.request(Default::default())).await.map(drop),
+        "ListFeedLinks" => views.list_feed_links(me.request(Default::default())).await.map(drop),
+        "ListReads" => {
+            let request = timeline::ListReadsRequest { case_id, ..Default::default() };
+            views.list_reads(me.request(request)).await.map(drop)
+        }
         "ReadFeed" => views.read_feed(me.request(Default::default())).await.map(drop),
         "Subscribe" => {
             let mut stream = views.subscribe(me.request(Default::default())).await?.into_inner();

@@ -45,7 +45,7 @@ async fn a_cluster_without_fsync_is_refused_at_the_first_append_and_read() {
         matches!(answer, Err(AppendError::Fault(LogError::NotDurable { setting: "fsync", .. }))),
         "{answer:?}"
     );
-    assert!(ReadRecords::start(log.database.clone()).record(read()).await.is_err());
+    assert!(ReadRecords::start(log.database.clone(), log.keyring.clone()).record(read()).await.is_err());
     set_fsync(&postgres, "on").await;
     assert_eq!(log.writer.append(beginning()).await.unwrap().last_position, 1);
 }
@@ -53,7 +53,7 @@ async fn a_cluster_without_fsync_is_refused_at_the_first_append_and_read() {
 #[tokio::test]
 async fn a_cluster_that_loses_fsync_is_refused_on_the_connection_that_was_good_before() {
     let (postgres, log) = own_cluster().await;
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     log.writer.append(beginning()).await.unwrap();
     reads.record(read()).await.unwrap();
     set_fsync(&postgres, "off").await;

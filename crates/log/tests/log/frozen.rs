@@ -117,7 +117,7 @@ async fn a_read_that_hangs_is_refused_and_the_next_one_is_recorded() {
     let log = Log::fresh().await;
     let case = Uuid::now_v7();
     log.writer.append(Append { disclosures: vec![case], ..beginning() }).await.unwrap();
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     let hanging = hanging(&log).await;
     hanging.batch_execute("BEGIN; SELECT FROM log.disclosures FOR UPDATE").await.unwrap();
     let answer = within("the answer", reads.record(read_of(case))).await;

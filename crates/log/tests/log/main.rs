@@ -11,6 +11,7 @@ mod frozen;
 mod gained;
 mod partitions;
 mod reads;
+mod reads_tamper;
 mod retry;
 mod tamper;
 mod versions;

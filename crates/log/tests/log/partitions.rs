@@ -103,7 +103,7 @@ async fn until_made(log: &Log) {
 async fn a_process_that_runs_makes_the_partitions_too() {
     let log = Log::fresh().await;
     log.sql(MISSED).await;
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     reads.record(read()).await.unwrap();
     until_made(&log).await;
 }
@@ -115,7 +115,7 @@ async fn a_process_that_came_at_a_bad_time_makes_the_partitions_a_little_later()
     let mut writing = log.database.connect().await.unwrap();
     let transaction = writing.transaction().await.unwrap();
     transaction.batch_execute("LOCK TABLE log.reads_default IN ROW EXCLUSIVE MODE").await.unwrap();
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     reads.record(read()).await.unwrap();
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' \
                  AND relation = 'log.reads_default'::regclass";

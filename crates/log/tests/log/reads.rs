@@ -38,7 +38,7 @@ async fn epoch(log: &Log, case: Uuid) -> u64 {
 #[tokio::test]
 async fn a_read_is_on_record_when_it_is_told_so() {
     let log = Log::fresh().await;
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     let case = Uuid::now_v7();
     let entry = read_of(case, 0);
     assert_eq!(reads.record(entry.clone()).await.unwrap(), ReadOutcome::Recorded);
@@ -63,7 +63,7 @@ async fn a_read_is_on_record_when_it_is_told_so() {
 #[tokio::test]
 async fn reads_that_come_together_are_recorded_each_with_its_own_lists() {
     let log = Log::fresh().await;
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     let odd = ["", "{}", "a,b", "\"q\"", "back\\slash", "NULL", "日本", " "];
     let ids = |count: usize| (0..count).map(|_| Uuid::now_v7()).collect::<Vec<_>>();
     let (changed, unchanged) = (Uuid::now_v7(), Uuid::now_v7());
@@ -109,7 +109,7 @@ async fn reads_that_come_together_are_recorded_each_with_its_own_lists() {
 #[tokio::test]
 async fn a_read_evaluated_before_a_change_of_disclosure_is_stale_and_leaves_no_record() {
     let log = Log::fresh().await;
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     let (case, other) = (Uuid::now_v7(), Uuid::now_v7());
     log.writer.append(disclosing(case)).await.unwrap();
     assert_eq!(reads.record(read_of(case, epoch(&log, case).await)).await.unwrap(), ReadOutcome::Recorded);
@@ -129,7 +129,7 @@ async fn a_read_evaluated_before_a_change_of_disclosure_is_stale_and_leaves_no_r
 #[tokio::test]
 async fn the_records_of_one_answer_are_committed_together_or_not_at_all() {
     let log = Log::fresh().await;
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     let (case, other) = (Uuid::now_v7(), Uuid::now_v7());
     log.writer.append(disclosing(case)).await.unwrap();
     let evaluated = epoch(&log, case).await;
@@ -154,7 +154,7 @@ async fn no_read_is_recorded_under_an_epoch_after_its_end_was_acknowledged() {
     };
     let reading = join_all((0..4).map(|_| {
         let process = log.another_process();
-        let reads = ReadRecords::start(process.database.clone());
+        let reads = ReadRecords::start(process.database.clone(), process.keyring.clone());
         async move {
             let mut counts = (0u64, 0u64);
             loop {
@@ -176,7 +176,7 @@ async fn no_read_is_recorded_under_an_epoch_after_its_end_was_acknowledged() {
     let served: u64 = counts.iter().map(|c| c.0).sum();
     assert_eq!(recorded(&log, case).await as u64, served, "on record: what was served, nothing else");
     // An epoch that has ended serves nothing any more.
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     for ended in 0..=ENDINGS {
         assert_eq!(reads.record(read_of(case, ended)).await.unwrap(), ReadOutcome::Stale, "{ended}");
     }
@@ -185,7 +185,7 @@ async fn no_read_is_recorded_under_an_epoch_after_its_end_was_acknowledged() {
 #[tokio::test]
 async fn a_read_record_waits_for_the_end_of_a_disclosure_that_is_being_committed() {
     let log = Log::fresh().await;
-    let reads = ReadRecords::start(log.database.clone());
+    let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
     let case = Uuid::now_v7();
     log.writer.append(disclosing(case)).await.unwrap();
     // An append that has updated the row and has not committed.

@@ -1,8 +1,10 @@
 //! P9: whoever edits the tables is found, and where.
 
 use futures::future::join_all;
-use tasuki_log::Keyring;
+use tasuki_log::audit::{Kept, LogHead, log_head};
 use tasuki_log::verify::{Defect, Report, verify};
+use tasuki_log::verify_reads::verify_reads;
+use tasuki_log::{Keyring, ReadEntry, ReadRecords, anchor_reads};
 use uuid::Uuid;
 
 use crate::common::{Log, beginning, command, consultation, within};
@@ -213,6 +215,71 @@ async fn a_chain_made_anew_and_signed_with_another_key_is_found_at_its_first_hea
     let process = Log::process(&log.url, &forger, Default::default());
     process.writer.append(beginning()).await.unwrap();
     assert_eq!(check(&log).await.first_bad, Some((ROWS + 1, Defect::Head)));
+}
+
+/// What only an insider can do, who holds the keys: the rows from `first` on are other ones, well chained and signed.
+async fn rewritten_from(log: &Log, first: u64) {
+    let removed = |table: &str, column: &str| {
+        format!(
+            "DELETE FROM {table} WHERE {column} IN (SELECT stream_id FROM log.events WHERE position >= {first});"
+        )
+    };
+    log.sql(&format!(
+        "{} {} DELETE FROM log.heads WHERE position >= {first}; DELETE FROM log.events WHERE position >= {first};",
+        removed("log.streams", "stream_id"),
+        removed("log.items", "stream_id")
+    ))
+    .await;
+    for _ in first..=ROWS + 1 {
+        log.writer.append(beginning()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn p9_a_rewrite_of_the_whole_suffix_by_who_holds_the_keys_is_found_by_the_head_that_an_auditor_kept() {
+    let log = untouched().await;
+    let kept = async |head: &LogHead| head.kept_by(&log.database, log.keyring.public_key()).await.unwrap();
+    let head = log_head(&log.database).await.unwrap().unwrap();
+    assert_eq!((head.position, kept(&head).await), (ROWS, Kept::Whole));
+    let forged = LogHead { hash: vec![0; 32], ..head.clone() };
+    assert_eq!(kept(&forged).await, Kept::Forged);
+    log.writer.append(beginning()).await.unwrap();
+    assert_eq!(kept(&head).await, Kept::Whole, "the log has grown");
+
+    rewritten_from(&log, 6).await;
+    assert_eq!(check(&log).await.first_bad, None, "from inside, nothing is to be seen");
+    assert_eq!(kept(&head).await, Kept::Rewritten);
+}
+
+#[tokio::test]
+async fn p9_reads_on_record_that_were_made_anew_are_found_by_the_head_that_an_auditor_kept() {
+    let log = untouched().await;
+    let record = async || {
+        let reads = ReadRecords::start(log.database.clone(), log.keyring.clone());
+        let (agency, post) = (Uuid::now_v7(), Uuid::now_v7());
+        let entry = ReadEntry {
+            agency,
+            post,
+            purpose: "support".into(),
+            method: "Test/Read",
+            cases: Vec::new(),
+            events: Vec::new(),
+            fact_keys: Vec::new(),
+            grants: Vec::new(),
+            policy_version: 1,
+        };
+        reads.record(entry).await.unwrap();
+        anchor_reads(&log.database, &log.keyring).await.unwrap();
+    };
+    record().await;
+    let head = log_head(&log.database).await.unwrap().unwrap();
+    assert_eq!(head.anchor.number, 1);
+    log.sql("DELETE FROM log.reads; DELETE FROM log.read_writers; DELETE FROM log.read_anchors").await;
+    record().await;
+    let inside = verify_reads(&log.database, log.keyring.public_key(), |_| {}).await.unwrap();
+    assert_eq!((inside.first_bad, inside.reads), (None, 1), "from inside, nothing is to be seen");
+    let kept = head.kept_by(&log.database, log.keyring.public_key()).await.unwrap();
+    assert_eq!(kept, Kept::ReadsRewritten);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

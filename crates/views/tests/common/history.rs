@@ -112,11 +112,13 @@ impl History {
             ..Header::default()
         };
         self.now_us += 1;
+        let header = header.encode_to_vec();
         self.rows.push(Envelope {
             position: number + 1,
             epoch: 1,
             recorded_at: Some(tasuki_log::read::timestamp(self.now_us)),
-            header: header.encode_to_vec(),
+            commitment: tasuki_log::commitment(&header, &[]).to_vec(),
+            header,
             hash: Vec::new(),
         });
     }
