@@ -204,7 +204,7 @@ impl<'a> Access<'a> {
             return true;
         }
         self.covering().any(|(_, grant)| {
-            grant.classes.contains(&class)
+            self.opens(grant, class)
                 && !key.is_some_and(|k| grant.excluded_keys.contains(k))
                 && (!restricted || self.names_post(grant))
         })
@@ -213,7 +213,7 @@ impl<'a> Access<'a> {
     /// Whether a grant that allows class and key names the viewer's post.
     pub(crate) fn allowed_by_name(&self, class: DataClass, key: &str) -> bool {
         self.covering().any(|(_, grant)| {
-            grant.classes.contains(&class) && !grant.excluded_keys.contains(key) && self.names_post(grant)
+            self.opens(grant, class) && !grant.excluded_keys.contains(key) && self.names_post(grant)
         })
     }
 
@@ -223,6 +223,11 @@ impl<'a> Access<'a> {
             .grants
             .iter()
             .filter(move |(_, g)| g.covers(viewer.post, viewer.agency, &viewer.kind, day))
+    }
+
+    /// Whether the viewer, whom the grant covers, reads the class under it.
+    fn opens(&self, grant: &Grant, class: DataClass) -> bool {
+        grant.opens(self.viewer.post, self.viewer.agency, &self.viewer.kind, class)
     }
 
     fn names_post(&self, grant: &Grant) -> bool {
@@ -235,7 +240,7 @@ impl<'a> Access<'a> {
     /// family's version of minutes and de-identified data do not exist yet, so nothing depends on them.
     fn holds(&self, condition: Condition, class: DataClass) -> bool {
         let granted = |named: fn(&Self, &Grant) -> bool| {
-            self.covering().any(|(_, g)| g.classes.contains(&class) && named(self, g))
+            self.covering().any(|(_, g)| self.opens(g, class) && named(self, g))
         };
         match condition {
             Condition::AfterSubmit | Condition::OwnHours | Condition::Enrolled => self.member,

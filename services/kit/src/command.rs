@@ -322,7 +322,7 @@ fn header(
         open_payload: Vec::new(),
         parts: Vec::new(),
         traceparent: caller.traceparent.clone().unwrap_or_default(),
-        on_behalf_of: String::new(),
+        on_behalf_of: decided.on_behalf_of.map(String::from).unwrap_or_default(),
     }
 }
 
