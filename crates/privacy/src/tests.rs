@@ -38,7 +38,8 @@ pub fn grant(recipient: Recipient, classes: impl IntoIterator<Item = DataClass>)
         recipients: vec![recipient],
         classes: classes.into_iter().collect(),
         excluded_keys: BTreeSet::new(),
-        valid_to_day: None, ..Grant::default()
+        valid_to_day: None,
+        ..Grant::default()
     }
 }
 

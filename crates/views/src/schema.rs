@@ -182,7 +182,8 @@ mod tests {
                             recipients: vec![Recipient::Post(post)],
                             classes: PERSONAL.into_iter().collect(),
                             excluded_keys: Default::default(),
-                            valid_to_day: None, ..Grant::default()
+                            valid_to_day: None,
+                            ..Grant::default()
                         };
                         circle.grants.insert(GrantId(Uuid::from_u128(3)), grant);
                     }

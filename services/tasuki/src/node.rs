@@ -16,6 +16,7 @@ use tasuki_contract::intake::v1::consultation_service_server::ConsultationServic
 use tasuki_contract::intake::v1::referral_service_server::ReferralServiceServer;
 use tasuki_contract::minutes::v1::minutes_service_server::MinutesServiceServer;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineServiceServer;
+use tasuki_kit::clock::Clock;
 use tasuki_kit::{Platform, PlatformOptions, ViewSignals};
 use tasuki_log::{Database, Keyring, Reader, WriterOptions, migrate};
 use tokio::net::TcpListener;
@@ -150,6 +151,7 @@ impl Node {
                 keyring: options.keyring.clone(),
                 verifier: Arc::new(Verifier::new(options.issuers)?),
                 writer: WriterOptions::default(),
+                clock: Clock::default(),
             })
             .await?;
             let (following, ending) = (platform.clone(), cancel.clone());

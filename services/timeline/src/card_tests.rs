@@ -32,7 +32,8 @@ fn circle(relation: Option<Relation>, classes: &[DataClass]) -> Circle {
         recipients: vec![Recipient::Post(ME)],
         classes: classes.iter().copied().collect(),
         excluded_keys: BTreeSet::new(),
-        valid_to_day: None, ..Grant::default()
+        valid_to_day: None,
+        ..Grant::default()
     };
     circle.grants.insert(GrantId(Uuid::from_u128(5)), grant);
     circle
