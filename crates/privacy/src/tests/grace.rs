@@ -63,7 +63,10 @@ fn who_had_something_keeps_it_for_the_grace_and_gets_nothing_newer() {
         let viewer = viewer(kind_of(ReaderGroup::Vn));
         let access = Access::of_case(&viewer, &state, day);
         assert_eq!(access.class_level(DataClass::Identity), Level::None, "what stands now is new");
-        assert!(access.withheld_classes().contains(&DataClass::Identity), "and it is said that it is withheld");
+        assert!(
+            access.withheld_classes().contains(&DataClass::Identity),
+            "and it is said that it is withheld"
+        );
         assert_eq!(access.grants().len(), 1, "the record names the consent that it was read under");
     }
     assert_eq!(level(&state, ME, LAST + GRACE + 1, LAST), Level::None, "then nothing");
