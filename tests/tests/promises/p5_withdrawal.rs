@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tasuki_contract::DataClass;
+use tasuki_contract::common::v1::CommandContext;
 use tasuki_contract::consent::v1 as consent;
 use tasuki_contract::event::v1::{DutyKind, Recipient, recipient::Who};
 use tasuki_contract::timeline::v1 as timeline;
@@ -80,12 +81,7 @@ struct Round {
 }
 
 /// Signs and withdraws again and again, each time while both processes read.
-async fn sign_and_withdraw(
-    case: String,
-    ward: [Caller; 2],
-    reader: [Caller; 2],
-    done: Arc<AtomicUsize>,
-) -> Round {
+async fn sign_and_withdraw(case: String, ward: [Caller; 2], reader: [Caller; 2]) -> Round {
     let mut round = Round::default();
     for turn in 0..WITHDRAWALS_OF_A_CASE {
         let (here, there) = (turn % 2, (turn + 1) % 2);
@@ -119,7 +115,6 @@ async fn sign_and_withdraw(
         for late in reader {
             assert!(!reads_card(late, &case).await, "read after the withdrawal was answered");
         }
-        done.fetch_add(1, Ordering::Relaxed);
     }
     round
 }
@@ -136,12 +131,11 @@ async fn p5_nothing_is_served_after_any_of_a_thousand_withdrawals() {
     let reader = at_both(&world, programs, COORDINATOR).await;
     let streams: Vec<Live> = reader.iter().map(|caller| Live::start(vec![caller.clone()])).collect();
 
-    let done = Arc::new(AtomicUsize::new(0));
     let mut rounds = Vec::new();
     for _ in 0..CASES {
         let case = open_case(&hospital, &nurse).await;
-        let (ward, reader, done) = (ward.clone(), reader.clone(), done.clone());
-        rounds.push(tokio::spawn(sign_and_withdraw(case, ward, reader, done)));
+        let (ward, reader) = (ward.clone(), reader.clone());
+        rounds.push(tokio::spawn(sign_and_withdraw(case, ward, reader)));
     }
     let mut all = Round::default();
     for round in rounds {
@@ -202,6 +196,52 @@ async fn each_streamed_item_is_on_record(
                       AND r.method = 'TimelineService/Subscribe')";
     let row = client.query_one(unrecorded, &[grants, &streamed]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 0, "items were streamed that are not on record under a consent");
+}
+
+/// Signs again and again until told to stop; how often it was refused since somebody was faster.
+async fn keep_busy(caller: Caller, case: String, stop: Arc<AtomicBool>) -> usize {
+    let mut conflicts = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let request = caller.request(signed(&case, vec![recipient(&caller)]));
+        if let Err(status) = caller.consents().record_signed_consent(request).await {
+            assert_eq!(status.code(), Code::Aborted, "{status:?}");
+            conflicts += 1;
+        }
+    }
+    conflicts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p5_a_withdrawal_is_refused_for_no_version_however_busy_the_case_is() {
+    let world = World::start(PROGRAM).await.unwrap();
+    let first = world.ready().await.unwrap();
+    let second = world.serve("all").await.unwrap();
+    let hospital = world.caller(&first, HOSPITAL).await.unwrap();
+    let nurse = world.caller(&first, NURSE).await.unwrap();
+    let ward = at_both(&world, [&first, &second], WARD).await;
+    let case = open_case(&hospital, &nurse).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy = |i: usize| keep_busy(ward[i % 2].clone(), case.clone(), stop.clone());
+    let others: Vec<_> = (0..24).map(|i| tokio::spawn(busy(i))).collect();
+    let mut taken_back = 0;
+    for turn in 0..20 {
+        let caller = &ward[turn % 2];
+        let context = CommandContext { etag: "0123456789abcdef".to_owned(), occurred_at: None };
+        let request = consent::WithdrawConsentRequest {
+            context: Some(context),
+            case_id: case.clone(),
+            ..Default::default()
+        };
+        let answer = caller.consents().withdraw_consent(caller.request(request)).await;
+        taken_back += answer.expect("a withdrawal is never refused").into_inner().grant_ids.len();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut conflicts = 0;
+    for other in others {
+        conflicts += other.await.unwrap();
+    }
+    println!("{taken_back} consents taken back by 20 withdrawals; {conflicts} other commands lost the race");
+    assert!(taken_back > 20, "nothing was signed meanwhile");
 }
 
 #[tokio::test(flavor = "multi_thread")]
