@@ -32,15 +32,22 @@ pub struct World {
 impl World {
     /// Starts the servers; `program` is the binary that [`serve`](Self::serve) runs.
     pub async fn start(program: &str) -> Result<Self, Error> {
-        let directory = std::env::temp_dir().join(format!("tasuki-test-{}", uuid::Uuid::now_v7()));
-        Self::on(directory, program.into()).await
+        Self::start_with(program, &[]).await
     }
 
-    async fn on(directory: PathBuf, program: PathBuf) -> Result<Self, Error> {
+    /// The same with further settings of PostgreSQL, name and value.
+    pub async fn start_with(program: &str, settings: &[(&str, &str)]) -> Result<Self, Error> {
+        let directory = std::env::temp_dir().join(format!("tasuki-test-{}", uuid::Uuid::now_v7()));
+        Self::on(directory, program.into(), settings).await
+    }
+
+    async fn on(directory: PathBuf, program: PathBuf, settings: &[(&str, &str)]) -> Result<Self, Error> {
         let secrets = Secrets::open_or_create(&directory)?;
         let operator = secrets.operator.as_ref().ok_or("no operator")?;
         let mut options = StackOptions::throw_away();
         options.nats.extra = operator.server_config()?;
+        let setting = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        options.postgres.settings.extend(settings.iter().map(setting));
         let stack = Stack::start(options).await?;
         let database_url = stack.postgres.create_database("tasuki").await?;
         Ok(Self { stack, secrets, directory, database_url, program })
@@ -54,7 +61,7 @@ impl World {
             let entry = entry?;
             std::fs::copy(entry.path(), directory.join(entry.file_name()))?;
         }
-        Self::on(directory, self.program.clone()).await
+        Self::on(directory, self.program.clone(), &[]).await
     }
 
     /// Starts the program with the given roles and waits until it listens.

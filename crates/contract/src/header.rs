@@ -32,6 +32,7 @@ fn known_codes(effects: &Effects) -> bool {
     let class = |class: &i32| DataClass::try_from(*class).is_ok();
     effects.circle.iter().all(|c| Relation::try_from(c.relation).is_ok())
         && effects.grants.iter().all(|g| g.classes.iter().all(class))
+        && effects.grants.iter().flat_map(|g| &g.excepts).all(|e| e.classes.iter().all(class))
         && effects.duties.iter().all(|d| DutyKind::try_from(d.kind).is_ok())
         && effects.items.iter().all(|i| ItemKind::try_from(i.kind).is_ok())
 }

@@ -9,6 +9,7 @@ use tasuki_contract::Event;
 use tasuki_contract::event::v1::DutyKind;
 
 use crate::circle::Circle;
+use crate::consent::Consents;
 use crate::decision::{Kind, Recorded, StreamRef};
 use crate::handoff::HandoffState;
 use crate::ids::{ActionId, CaseId, HandoffId, PostId, ReferralId};
@@ -40,6 +41,8 @@ pub struct CaseState {
     pub handoffs: BTreeMap<HandoffId, HandoffState>,
     /// Open actions.
     pub open_actions: BTreeMap<ActionId, OpenAction>,
+    /// What became of each consent, and of what rested on it.
+    pub consents: Consents,
 }
 
 impl CaseState {
@@ -75,5 +78,6 @@ impl CaseState {
         }
         crate::referral::evolve(self, recorded);
         crate::handoff::evolve(self, recorded);
+        crate::consent::evolve(self, case, recorded);
     }
 }

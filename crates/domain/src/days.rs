@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-use jiff::Timestamp;
 use jiff::civil::{Date, date};
+use jiff::{Timestamp, ToSpan as _};
 use tasuki_contract::common::v1 as common;
 use tasuki_contract::directory::v1 as directory;
 
@@ -36,6 +36,11 @@ static USUAL: LazyLock<Calendar> = LazyLock::new(|| {
 /// Days since 1970-01-01.
 pub fn epoch_day(day: Date) -> i32 {
     day.since(date(1970, 1, 1)).map_or(0, |span| span.get_days())
+}
+
+/// The day that lies so many days after 1970-01-01; `None` beyond every calendar.
+pub fn from_epoch_day(day: i32) -> Option<Date> {
+    date(1970, 1, 1).checked_add(i64::from(day).days()).ok()
 }
 
 /// The day as the contract spells it.

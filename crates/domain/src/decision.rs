@@ -156,6 +156,16 @@ impl<'a> Look<'a> {
         self.directory
     }
 
+    /// Agency and kind of a post, which never change: noted only where the post is not known here yet, so that a
+    /// directory that is behind is read again.
+    pub fn office_of(&self, post: PostId) -> Option<(AgencyId, &'a str)> {
+        let found = self.directory.agency_of(post).map(|agency| (agency.id, agency.kind.as_str()));
+        if found.is_none() {
+            self.noting(StreamRef { kind: Kind::Post, id: post.0 });
+        }
+        found
+    }
+
     /// What was relied on, with the versions that were seen.
     pub fn relied_on(&self) -> Vec<(StreamRef, u64)> {
         self.noted.borrow().iter().map(|(s, v)| (*s, *v)).collect()
@@ -173,6 +183,8 @@ pub struct Decided {
     pub effects: Effects,
     /// The cases in whose timelines it stands.
     pub cases: Vec<Uuid>,
+    /// The post for whom the caller recorded it; `None`: nobody, or a person without a post.
+    pub on_behalf_of: Option<PostId>,
 }
 
 /// One event as the log gives it back, without what is sealed.

@@ -18,12 +18,13 @@ use crate::ids::{CaseId, GrantId, PostId, derived};
 pub struct Doing {
     case: Option<CaseId>,
     effects: Effects,
+    on_behalf_of: Option<PostId>,
 }
 
 impl Doing {
     /// Of an event in the timeline of a case.
     pub fn of(case: CaseId) -> Self {
-        Self { case: Some(case), effects: Effects::default() }
+        Self { case: Some(case), ..Self::default() }
     }
 
     /// Of an event that concerns no case.
@@ -156,7 +157,19 @@ impl Doing {
     /// The event with these effects, for that stream.
     pub fn by(self, stream: StreamRef, event: impl Into<Event>) -> Decided {
         let cases = self.case.iter().map(|case| case.0).collect();
-        Decided { stream, event: event.into(), effects: self.effects, cases }
+        let Self { effects, on_behalf_of, .. } = self;
+        Decided { stream, event: event.into(), effects, cases, on_behalf_of }
+    }
+
+    /// Another post than the caller's said so.
+    pub fn on_behalf_of(mut self, post: Option<PostId>) -> Self {
+        self.on_behalf_of = post;
+        self
+    }
+
+    /// What it does so far.
+    pub fn so_far(&self) -> &Effects {
+        &self.effects
     }
 }
 

@@ -62,8 +62,10 @@ id! {
     MeetingId;
     /// One action of the minutes.
     ActionId;
-    /// One grant of a consent.
+    /// One consent or legal basis, and the grant that it gives.
     GrantId;
+    /// One notice that a consent has ended.
+    NoticeId;
 }
 
 /// Namespace of the ids that follow from other ids.

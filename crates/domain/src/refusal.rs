@@ -168,6 +168,8 @@ reasons! {
     NotInvited "NOT_INVITED" Precondition "the post was not invited; name only posts that were" "その窓口は招集されていません。招集した窓口だけを指定してください";
     /// It exists already.
     AlreadyExists "ALREADY_EXISTS" Precondition "it exists already; use another id, or change what is there" "すでに存在します。別のIDを使うか、登録済みのものを変更してください";
+    /// It waits for the responsible post, since a consent on which it rested was taken back.
+    OnHold "ON_HOLD" Precondition "on hold since a consent was withdrawn; the responsible post has to say whether it goes on" "同意の撤回により保留中です。主担当の窓口が続けるかどうかを判断する必要があります";
     /// The post is responsible for cases.
     PostHasCases "POST_HAS_CASES" Precondition "the post is still responsible for cases; hand them over first" "主担当のケースが残っています。先に引き継いでください";
 }
@@ -184,7 +186,7 @@ pub enum Refusal {
 }
 
 /// What the codes of states are called in Japanese.
-const STATES: [(&str, &str); 20] = [
+const STATES: [(&str, &str); 28] = [
     ("submitted", "送付済み"),
     ("acknowledged", "受領済み"),
     ("accepted", "受入済み"),
@@ -205,6 +207,14 @@ const STATES: [(&str, &str); 20] = [
     ("accompanied", "伴走中"),
     ("completed", "完了"),
     ("cancelled", "取りやめ"),
+    ("draft", "準備中"),
+    ("explained", "説明済み"),
+    ("active", "有効"),
+    ("grace", "猶予期間中"),
+    ("expired", "期限切れ"),
+    ("refused", "同意しないとの回答"),
+    ("withdrawn", "撤回済み"),
+    ("ended", "終了済み"),
 ];
 
 /// What the code of a state is called in Japanese; the code itself where it has no name.

@@ -115,6 +115,14 @@ fn given(wanted: Reason) -> Reason {
             walk.contact(INTAKE, true).unwrap();
             reason(walk.complete(COORDINATOR, &[]))
         }
+        Reason::OnHold => {
+            let (mut world, sent) = asked(NURSE);
+            let request =
+                consent_pb::WithdrawConsentRequest { case_id: sent.case.into(), ..Default::default() };
+            let state = world.case(sent.case);
+            world.run(INTAKE, |given| consent::withdraw(&state, &request, given)).unwrap();
+            reason(accept(&mut world, NURSE, sent, soon))
+        }
         Reason::AlreadyConfirmed => {
             let mut walk = Walk::accompanied();
             walk.contact(INTAKE, true).unwrap();
@@ -199,6 +207,8 @@ fn every_state_has_a_name_in_japanese() {
     let consultations = [consultation::Stage::Received, consultation::Stage::CaseOpen];
     let handoffs = [handoff::Stage::Proposed, handoff::Stage::Accompanied, handoff::Stage::Cancelled];
     let others = meetings.map(|s| s.code()).into_iter().chain(consultations.map(|s| s.code()));
+    let consents = ["draft", "explained", "active", "grace", "expired", "refused", "withdrawn", "ended"];
+    let others = others.chain(consents);
     for code in states.chain(others).chain(handoffs.map(|s| s.code())) {
         assert!(!state_ja(code).is_ascii(), "{code}");
     }

@@ -173,7 +173,8 @@ impl World {
     /// Appends an event of the directory as it is.
     pub fn tell(&mut self, kind: Kind, id: Uuid, event: impl Into<Event>) {
         let (stream, event) = (StreamRef { kind, id }, event.into());
-        let decided = Decided { stream, event, effects: Effects::default(), cases: Vec::new() };
+        let effects = Effects::default();
+        let decided = Decided { stream, event, effects, cases: Vec::new(), on_behalf_of: None };
         self.append(&actor(PostId(Uuid::nil()), true), &decided);
     }
 
@@ -253,6 +254,7 @@ impl World {
             data_class: rule.class.into(),
             effects: Some(decided.effects.clone()),
             open_payload,
+            on_behalf_of: decided.on_behalf_of.map(String::from).unwrap_or_default(),
             ..Header::default()
         };
         let recorded = Recorded { header, event, recorded_at: self.now };

@@ -176,12 +176,17 @@ impl Writer {
         let urgent = append.urgent;
         let (prepared, keys) = self.prepare(append).await?;
         let (answer, answered) = oneshot::channel();
-        let lane = if urgent { &self.urgent } else { &self.normal };
-        lane.try_send(Job { prepared, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AppendError::Overloaded,
-            // The task is gone: to wait for it would be in vain.
-            mpsc::error::TrySendError::Closed(_) => LogError::Unavailable.into(),
-        })?;
+        let job = Job { prepared, answer };
+        // When the task is gone, to wait for it would be in vain.
+        if urgent {
+            // What is urgent is refused for no load: past its lane it waits for a place.
+            self.urgent.send(job).await.map_err(|_| LogError::Unavailable)?;
+        } else {
+            self.normal.try_send(job).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => AppendError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => LogError::Unavailable.into(),
+            })?;
+        }
         let span = tracing::info_span!("append");
         let outcome = answered.instrument(span).await.map_err(|_| LogError::Unavailable)??;
         let appended = match outcome {

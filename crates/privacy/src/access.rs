@@ -3,6 +3,7 @@
 //! Inputs are the viewer, the circle and the day, nothing else: no content, no clock. Both a relation and a grant are
 //! needed beyond an own part; a family needs no grant to read about its own child.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use tasuki_contract::DataClass;
@@ -45,6 +46,8 @@ pub struct Access<'a> {
     /// The case as it stands now, for its referrals and hand-offs; `None` where nobody has said.
     case: Option<&'a CaseState>,
     day: i32,
+    /// The day on which what is looked at was recorded; `None`: nothing that was recorded before counts.
+    recorded: Option<i32>,
     /// Stands in the circle for more than being asked.
     pub(crate) member: bool,
     /// Is asked, and stands in the circle for nothing else.
@@ -68,6 +71,7 @@ impl<'a> Access<'a> {
             circle,
             case: None,
             day,
+            recorded: None,
             member,
             only_asked: !member && circle.has(viewer.post),
             // A relation alone makes no guardian: the agency must be a family too.
@@ -80,6 +84,15 @@ impl<'a> Access<'a> {
     /// the circle.
     pub fn of_case(viewer: &'a Viewer, case: &'a CaseState, day: i32) -> Self {
         Self { case: Some(case), ..Self::new(viewer, &case.circle, day) }
+    }
+
+    /// The same, to look at something that was recorded on a day in Tokyo, counted from 1970-01-01: a consent in its
+    /// grace leaves to who had something under it what was recorded by its last day, and opens nothing newer.
+    pub fn of_what_was_recorded_on(&self, recorded: i32) -> Cow<'_, Self> {
+        if self.in_grace().next().is_none() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { recorded: Some(recorded), partly_withheld: OnceLock::new(), ..self.clone() })
     }
 
     /// Whether the viewer stands in the circle at all; who does not learns nothing of the case but its own parts.
@@ -106,9 +119,12 @@ impl<'a> Access<'a> {
         if level == Level::Own { Level::None } else { level }
     }
 
-    /// Grants that cover the viewer today: those that a read relies on.
+    /// Grants that cover the viewer today, or leave it what it had: those that a read relies on.
     pub fn grants(&self) -> Vec<GrantId> {
-        self.covering().map(|(id, _)| *id).collect()
+        let mut all: Vec<GrantId> = self.covering().chain(self.in_grace()).map(|(id, _)| *id).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// The lens for an event of this class.
@@ -204,7 +220,7 @@ impl<'a> Access<'a> {
             return true;
         }
         self.covering().any(|(_, grant)| {
-            grant.classes.contains(&class)
+            self.opens(grant, class)
                 && !key.is_some_and(|k| grant.excluded_keys.contains(k))
                 && (!restricted || self.names_post(grant))
         })
@@ -213,16 +229,35 @@ impl<'a> Access<'a> {
     /// Whether a grant that allows class and key names the viewer's post.
     pub(crate) fn allowed_by_name(&self, class: DataClass, key: &str) -> bool {
         self.covering().any(|(_, grant)| {
-            grant.classes.contains(&class) && !grant.excluded_keys.contains(key) && self.names_post(grant)
+            self.opens(grant, class) && !grant.excluded_keys.contains(key) && self.names_post(grant)
         })
     }
 
     fn covering(&self) -> impl Iterator<Item = (&'a GrantId, &'a Grant)> {
         let (viewer, day) = (self.viewer, self.day);
-        self.circle
-            .grants
-            .iter()
-            .filter(move |(_, g)| g.covers(viewer.post, viewer.agency, &viewer.kind, day))
+        let kept = self.recorded.into_iter().flat_map(|recorded| {
+            self.in_grace().filter(move |(_, g)| g.valid_to_day.is_some_and(|last| recorded <= last))
+        });
+        let in_force =
+            move |(_, g): &(&GrantId, &Grant)| g.covers(viewer.post, viewer.agency, &viewer.kind, day);
+        self.circle.grants.iter().filter(in_force).chain(kept)
+    }
+
+    /// Grants in their grace under which the viewer had something: it stood in the circle on their last day, and has
+    /// since.
+    fn in_grace(&self) -> impl Iterator<Item = (&'a GrantId, &'a Grant)> {
+        let (viewer, day, case) = (self.viewer, self.day, self.case);
+        let stood = move |g: &Grant| {
+            case.zip(g.valid_to_day).is_some_and(|(case, last)| case.consents.stood_on(viewer.post, last))
+        };
+        self.circle.grants.iter().filter(move |(_, g)| {
+            g.in_grace(day) && g.names(viewer.post, viewer.agency, &viewer.kind) && stood(g)
+        })
+    }
+
+    /// Whether the viewer, whom the grant covers, reads the class under it.
+    fn opens(&self, grant: &Grant, class: DataClass) -> bool {
+        grant.opens(self.viewer.post, self.viewer.agency, &self.viewer.kind, class)
     }
 
     fn names_post(&self, grant: &Grant) -> bool {
@@ -235,7 +270,7 @@ impl<'a> Access<'a> {
     /// family's version of minutes and de-identified data do not exist yet, so nothing depends on them.
     fn holds(&self, condition: Condition, class: DataClass) -> bool {
         let granted = |named: fn(&Self, &Grant) -> bool| {
-            self.covering().any(|(_, g)| g.classes.contains(&class) && named(self, g))
+            self.covering().any(|(_, g)| self.opens(g, class) && named(self, g))
         };
         match condition {
             Condition::AfterSubmit | Condition::OwnHours | Condition::Enrolled => self.member,

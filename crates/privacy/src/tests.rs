@@ -1,9 +1,10 @@
 //! Claims about who sees what. `coverage` writes the outcome of every cell down, `redaction` and `withheld` go
-//! through every event type of the contract, `rules` and `standing` hold the single rules that tables cannot show.
+//! through every event type of the contract, `grace` through the days after a consent, `rules` and `standing` hold the single rules that tables cannot show.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod coverage;
 mod fill;
+mod grace;
 mod redaction;
 mod rules;
 mod standing;
@@ -39,6 +40,7 @@ pub fn grant(recipient: Recipient, classes: impl IntoIterator<Item = DataClass>)
         classes: classes.into_iter().collect(),
         excluded_keys: BTreeSet::new(),
         valid_to_day: None,
+        ..Grant::default()
     }
 }
 

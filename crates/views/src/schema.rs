@@ -183,6 +183,7 @@ mod tests {
                             classes: PERSONAL.into_iter().collect(),
                             excluded_keys: Default::default(),
                             valid_to_day: None,
+                            ..Grant::default()
                         };
                         circle.grants.insert(GrantId(Uuid::from_u128(3)), grant);
                     }

@@ -4,8 +4,8 @@
 //! each class is one big-endian number per class, a grant is its `GrantChange`.
 
 use prost::Message as _;
-use tasuki_contract::event::v1::{GrantChange, Recipient as PbRecipient, recipient::Who};
-use tasuki_domain::circle::{Grant, Recipient};
+use tasuki_contract::event::v1::GrantChange;
+use tasuki_domain::circle::Grant;
 use tasuki_domain::ids::{CaseId, GrantId, PostId};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
@@ -111,23 +111,7 @@ pub(crate) fn unpack_sight(open: i32, bytes: &[u8]) -> Sight {
 
 /// The change that makes this grant.
 pub(crate) fn pack_grant(case: CaseId, id: GrantId, grant: &Grant) -> Vec<u8> {
-    let recipients = grant.recipients.iter().map(|recipient| {
-        let who = match recipient {
-            Recipient::Post(post) => Who::PostId(post.to_string()),
-            Recipient::Agency(agency) => Who::AgencyId(agency.to_string()),
-            Recipient::Kind(kind) => Who::AgencyKind(kind.clone()),
-        };
-        PbRecipient { who: Some(who) }
-    });
-    let change = GrantChange {
-        case_id: case.to_string(),
-        grant_id: id.to_string(),
-        recipients: recipients.collect(),
-        classes: grant.classes.iter().map(|class| *class as i32).collect(),
-        excluded_keys: grant.excluded_keys.iter().cloned().collect(),
-        valid_to_day: grant.valid_to_day.unwrap_or(0),
-        ends: false,
-    };
+    let change = GrantChange { case_id: case.to_string(), ..grant.to_change(id) };
     change.encode_to_vec()
 }
 
@@ -213,7 +197,7 @@ mod tests {
 
     use tasuki_contract::DataClass;
     use tasuki_contract::event::v1::Effects;
-    use tasuki_domain::circle::Circle;
+    use tasuki_domain::circle::{Circle, Except, Recipient};
     use tasuki_domain::ids::AgencyId;
 
     use super::*;
@@ -237,6 +221,12 @@ mod tests {
             classes: BTreeSet::from([DataClass::Identity, DataClass::Support]),
             excluded_keys: BTreeSet::from(["care_procedures".to_owned()]),
             valid_to_day: Some(20_000),
+            excepts: vec![Except {
+                recipient: Recipient::Post(PostId(id(7))),
+                classes: BTreeSet::from([DataClass::Identity]),
+            }],
+            grace_days: 60,
+            by_law: true,
         };
         let (case, grant_id) = (CaseId(id(5)), GrantId(id(6)));
         let change = GrantChange::decode(pack_grant(case, grant_id, &grant).as_slice()).unwrap();

@@ -1,19 +1,19 @@
-//! The directory and consents: agencies, posts, holders, calendars, municipalities, signed grants.
+//! The directory and consents: agencies, posts, holders, calendars, municipalities; each step of a consent.
 //!
 //! Thin: it parses nothing and decides nothing; `tasuki_domain::{registry, consent}` do. Reads of the directory show
-//! offices, never families.
+//! offices, never families; those of consents go on record.
 
-use tasuki_contract::consent::v1 as consent_pb;
-use tasuki_contract::consent::v1::consent_service_server::ConsentService;
 use tasuki_contract::directory::v1 as pb;
 use tasuki_contract::directory::v1::directory_service_server::DirectoryService;
 use tasuki_domain::decision::{Decision, Given, StreamRef};
 use tasuki_domain::refusal::Refusal;
-use tasuki_domain::{consent, registry};
-use tasuki_kit::command::{self, on_case};
+use tasuki_domain::registry;
+use tasuki_kit::command;
 use tasuki_kit::{Platform, errors};
 use tonic::{Request, Response, Status};
 
+mod consents;
+mod list;
 mod posts;
 
 /// Both services of the directory.
@@ -166,20 +166,5 @@ impl DirectoryService for Directory {
     ) -> Result<Response<pb::ListPostsResponse>, Status> {
         let caller = self.0.context(request.metadata()).await?;
         posts::list(&self.0, &caller, request.get_ref()).map(Response::new)
-    }
-}
-
-#[tonic::async_trait]
-impl ConsentService for Directory {
-    async fn record_signed_consent(
-        &self,
-        request: Request<consent_pb::RecordSignedConsentRequest>,
-    ) -> Result<Response<consent_pb::RecordSignedConsentResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let reply = |grant: tasuki_domain::ids::GrantId| consent_pb::RecordSignedConsentResponse {
-            grant_id: grant.to_string(),
-            receipt: None,
-        };
-        on_case(&self.0, &metadata, &message, &message.case_id, consent::record_signed, reply).await
     }
 }

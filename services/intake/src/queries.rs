@@ -58,8 +58,10 @@ async fn one(
     let (_, epoch, state) = loaded.into_iter().next().ok_or_else(errors::not_found)?;
     let referral = state.referrals.get(&id).ok_or_else(errors::not_found)?;
     let record = submission(platform, referral).await?;
-    let access = Access::of_case(&asking.viewer, &state, day_of(Timestamp::now()));
-    let lens = access.event_of(&record.header);
+    let access = Access::of_case(&asking.viewer, &state, platform.today());
+    let recorded = day_of(Timestamp::from_microsecond(record.recorded_at_us).unwrap_or_default());
+    let then = access.of_what_was_recorded_on(recorded);
+    let lens = then.event_of(&record.header);
     let rule = Event::rule_of(&record.header.r#type).ok_or_else(errors::not_found)?;
     if !lens.is_told() {
         return Err(errors::not_found());

@@ -3,6 +3,8 @@
 //! A refusal is returned only after the versions that it relied on are confirmed current, and after it is clear that
 //! it is not the echo of the command's own first try.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use tasuki_contract::common::v1::{CommandContext, Fact, Receipt};
 use tasuki_contract::event::v1::{Header, ItemKind};
@@ -25,6 +27,12 @@ use crate::states::Loaded;
 
 /// How often a decision is made anew before the caller is told to try again.
 const TRIES_MAX: u32 = 8;
+/// What is never refused for load or for a version: it takes the reserved lane of the append, and is tried for as long
+/// as its caller waits, [`URGENT_PATIENCE`] at most.
+const URGENT: [&str; 1] = ["ConsentService/WithdrawConsent"];
+/// Longer than any server is away that comes back by itself.
+const URGENT_PATIENCE: Duration = Duration::from_secs(60);
+const URGENT_PAUSE: Duration = Duration::from_millis(20);
 
 /// A request of a command: it carries a command context.
 pub trait Request: prost::Message {
@@ -58,6 +66,18 @@ macro_rules! commands {
 
 commands! {
     consent ConsentService {
+        PrepareConsent PrepareConsentRequest PrepareConsentResponse,
+        ExplainConsent ExplainConsentRequest ExplainConsentResponse,
+        SignConsent SignConsentRequest SignConsentResponse,
+        RefuseConsent RefuseConsentRequest RefuseConsentResponse,
+        NarrowConsent NarrowConsentRequest NarrowConsentResponse,
+        RenewConsent RenewConsentRequest RenewConsentResponse,
+        WithdrawConsent WithdrawConsentRequest WithdrawConsentResponse,
+        ChangeSigner ChangeSignerRequest ChangeSignerResponse,
+        AcknowledgeStopNotice AcknowledgeStopNoticeRequest AcknowledgeStopNoticeResponse,
+        ResolveHold ResolveHoldRequest ResolveHoldResponse,
+        RecordLegalBasis RecordLegalBasisRequest RecordLegalBasisResponse,
+        EndLegalBasis EndLegalBasisRequest EndLegalBasisResponse,
         RecordSignedConsent RecordSignedConsentRequest RecordSignedConsentResponse,
     }
     directory DirectoryService {
@@ -156,6 +176,51 @@ where
     if caller.request_id.is_empty() {
         return Err(errors::invalid_field("x-request-id", Violation::MISSING));
     }
+    let tries = Tries::of(Q::METHOD);
+    loop {
+        let tried = try_run(platform, caller, request, &load, &decide, &reply).await;
+        match tried {
+            Err(status) if tries.again(&status) => tokio::time::sleep(URGENT_PAUSE).await,
+            done => return done,
+        }
+    }
+}
+
+/// How long a command is tried.
+struct Tries {
+    urgent: bool,
+    started: Instant,
+}
+
+impl Tries {
+    fn of(method: &str) -> Self {
+        Self { urgent: URGENT.contains(&method), started: Instant::now() }
+    }
+
+    /// Whether an urgent command that met somebody faster, too much to do or a server that is away is tried again.
+    fn again(&self, status: &Status) -> bool {
+        use tonic::Code::{Aborted, ResourceExhausted, Unavailable};
+        self.urgent
+            && self.started.elapsed() < URGENT_PATIENCE
+            && matches!(status.code(), Aborted | ResourceExhausted | Unavailable)
+    }
+}
+
+/// Decides and appends, a bounded number of times.
+async fn try_run<Q, B, R, P, F>(
+    platform: &Platform,
+    caller: &Context,
+    request: &Q,
+    load: &impl Fn() -> F,
+    decide: &impl Fn(&B, &mut Given<'_>) -> Result<Decision<R>, Refusal>,
+    reply: &impl Fn(R) -> P,
+) -> Result<P, Status>
+where
+    Q: Request,
+    B: Basis,
+    P: Response,
+    F: Future<Output = Result<B, Status>> + Send,
+{
     let now = Timestamp::now();
     let occurred_at = claimed_time(request, now)?;
     let actor_post = caller.actor.post.0;
@@ -177,7 +242,8 @@ where
         };
         match outcome {
             Ok(decision) => {
-                let append = assemble(caller, &digest, occurred_at, &basis, relied_on, decision, &reply);
+                let mut append = assemble(caller, &digest, occurred_at, &basis, relied_on, decision, reply);
+                append.urgent = URGENT.contains(&Q::METHOD);
                 match platform.writer().append(append).await {
                     Ok(appended) => return answer(&appended),
                     Err(AppendError::Conflict) => {
@@ -323,9 +389,9 @@ fn header(
         open_payload: Vec::new(),
         parts: Vec::new(),
         traceparent: caller.traceparent.clone().unwrap_or_default(),
-        on_behalf_of: String::new(),
         // As the parts, by the append.
         salt: Vec::new(),
+        on_behalf_of: decided.on_behalf_of.map(String::from).unwrap_or_default(),
     }
 }
 

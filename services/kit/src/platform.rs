@@ -16,6 +16,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::directory::Follower;
 use crate::errors;
@@ -31,6 +32,8 @@ pub struct PlatformOptions {
     pub verifier: Arc<Verifier>,
     /// Bounds of the writer.
     pub writer: WriterOptions,
+    /// The clock by which is read.
+    pub clock: Clock,
 }
 
 /// Shared by the services of one process. Cheap to clone.
@@ -45,6 +48,7 @@ struct Inner {
     reads: ReadRecords,
     keyring: Keyring,
     verifier: Arc<Verifier>,
+    clock: Clock,
     directory: Follower,
     cases: States<CaseState>,
     consultations: States<ConsultationState>,
@@ -61,7 +65,7 @@ impl std::fmt::Debug for Platform {
 impl Platform {
     /// Starts the writing and recording tasks and reads the directory.
     pub async fn start(options: PlatformOptions) -> Result<Self, LogError> {
-        let PlatformOptions { database, keyring, verifier, writer } = options;
+        let PlatformOptions { database, keyring, verifier, writer, clock } = options;
         let reader = Reader::new(database.clone());
         let sealer = Sealer::new(keyring.clone(), database.clone());
         let directory = Follower::new(reader.clone());
@@ -78,6 +82,7 @@ impl Platform {
             sealer,
             keyring,
             verifier,
+            clock,
             directory,
         })))
     }
@@ -215,6 +220,11 @@ impl Platform {
             self.0.streams.insert(item, stream);
         }
         Ok(found.map(CaseId))
+    }
+
+    /// Today in Asia/Tokyo, as days since 1970-01-01: the day on which grants are looked at.
+    pub fn today(&self) -> i32 {
+        crate::reading::day_of(self.0.clock.now())
     }
 
     /// Reads of the log.

@@ -126,16 +126,19 @@ impl Disclosed {
 
 /// An answer that is on record when this returns.
 ///
-/// `make` evaluates it from the disclosure epochs on, and is called again for as long as they move under it.
+/// `make` evaluates it from the disclosure epochs on, and is called again for as long as they move under it, and where
+/// midnight has come meanwhile: what ends with a day is not served after it.
 /// Errors: what `make` refuses; `CONFLICT` when disclosures change more often than a few times; faults of the log.
 pub async fn on_record<T, F>(platform: &Platform, asking: &Asking, make: impl Fn() -> F) -> Result<T, Status>
 where
     F: Future<Output = Result<(T, Disclosed), Status>> + Send,
 {
     for _ in 0..TRIES_MAX {
+        let today = platform.today();
         let (answer, disclosed) = make().await?;
         let recorded = platform.reads().record_all(asking.entries(disclosed)).await;
-        if recorded.map_err(|e| errors::fault(&e))? == ReadOutcome::Recorded {
+        let recorded = recorded.map_err(|e| errors::fault(&e))? == ReadOutcome::Recorded;
+        if recorded && platform.today() == today {
             return Ok(answer);
         }
     }

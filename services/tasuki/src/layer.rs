@@ -32,8 +32,10 @@ const OTHER: &str = "_OTHER";
 /// More than the writer takes, whose own bound is met first.
 const CALLS_MAX: usize = 4_096;
 static CALLS: Semaphore = Semaphore::const_new(CALLS_MAX);
-/// It mostly waits for news, one caller for each post: whoever polls must not shut out whoever acts.
-const UNBOUNDED: &str = "tasuki.timeline.v1.TimelineService/ReadFeed";
+/// Calls that take no place among them. The first mostly waits for news, one caller for each post: whoever polls must not
+/// shut out whoever acts. The second is refused for no load.
+const UNBOUNDED: [&str; 2] =
+    ["tasuki.timeline.v1.TimelineService/ReadFeed", "tasuki.consent.v1.ConsentService/WithdrawConsent"];
 
 /// Wraps a service in [`Observed`].
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ where
         }
         let started = Instant::now();
         // Health and reflection are asked above all when there is too much to do.
-        let bounded = method != OTHER && method != UNBOUNDED;
+        let bounded = method != OTHER && !UNBOUNDED.contains(&method);
         let refused = |status: Status| {
             tasuki_telemetry::metrics().rpc_done(method, status.code() as i32, Duration::ZERO);
             let response: Response<R> = status.into_http();

@@ -17,6 +17,7 @@ use tasuki_contract::intake::v1::consultation_service_server::ConsultationServic
 use tasuki_contract::intake::v1::referral_service_server::ReferralServiceServer;
 use tasuki_contract::minutes::v1::minutes_service_server::MinutesServiceServer;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineServiceServer;
+use tasuki_kit::clock::Clock;
 use tasuki_kit::{Platform, PlatformOptions, ViewSignals};
 use tasuki_log::{Database, Keyring, Reader, WriterOptions, migrate};
 use tasuki_transport::server::ServerFiles;
@@ -166,6 +167,7 @@ impl Node {
                 keyring: options.keyring.clone(),
                 verifier,
                 writer: WriterOptions::default(),
+                clock: Clock::default(),
             })
             .await?;
             let (following, ending) = (platform.clone(), cancel.clone());

@@ -25,7 +25,7 @@ use tasuki_log::read::timestamp;
 use tasuki_privacy::{Access, Level};
 use uuid::Uuid;
 
-use crate::redact;
+use crate::redact::{self, recorded_on};
 
 /// The event that takes a referral back.
 const WITHDRAWN: &str = "tasuki.intake.v1.ReferralWithdrawn";
@@ -107,6 +107,7 @@ fn all_said(access: &Access<'_>, events: &[(Record, Event)]) -> Vec<Said> {
         if matches!(event, Event::ReferralSubmitted(sent) if withdrawn.contains(sent.referral_id.as_str())) {
             continue;
         }
+        let access = access.of_what_was_recorded_on(recorded_on(record));
         let lens = access.event_of(&record.header);
         for mut fact in event.facts() {
             let Some(place) = place_of(&fact.key) else { continue };
@@ -136,8 +137,9 @@ fn all_said(access: &Access<'_>, events: &[(Record, Event)]) -> Vec<Said> {
 /// The referrals that were taken back, as far as the viewer reads so; to everybody else they stand as before.
 fn known_withdrawals<'e>(access: &Access<'_>, events: &'e [(Record, Event)]) -> BTreeSet<&'e str> {
     let withdrawal = |(record, event): &'e (Record, Event)| match event {
-        Event::ReferralWithdrawn(e) if redact::needs_content(&access.event_of(&record.header)) => {
-            Some(e.referral_id.as_str())
+        Event::ReferralWithdrawn(e) => {
+            let access = access.of_what_was_recorded_on(recorded_on(record));
+            redact::needs_content(&access.event_of(&record.header)).then_some(e.referral_id.as_str())
         }
         _ => None,
     };

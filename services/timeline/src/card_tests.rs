@@ -33,6 +33,7 @@ fn circle(relation: Option<Relation>, classes: &[DataClass]) -> Circle {
         classes: classes.iter().copied().collect(),
         excluded_keys: BTreeSet::new(),
         valid_to_day: None,
+        ..Grant::default()
     };
     circle.grants.insert(GrantId(Uuid::from_u128(5)), grant);
     circle

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use prost::Message as _;
 use tasuki_domain::circle::Circle;
 use tasuki_domain::ids::CaseId;
@@ -17,7 +16,7 @@ use tasuki_views::FeedRow;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::asking::{Asking, day_of};
+use crate::asking::Asking;
 use crate::desk::STALE_TRIES_MAX;
 use crate::errors;
 use crate::redact::{self, Disclosure};
@@ -62,7 +61,7 @@ impl Page {
         index: usize,
     ) -> Result<(Disclosure, Option<ReadEntry>), Status> {
         let (row, record) = &self.rows[index];
-        let (nobody, day) = (Circle::default(), day_of(Timestamp::now()));
+        let (nobody, day) = (Circle::default(), platform.today());
         let sight = row.case.and_then(|case| self.sights.get(&case));
         let outside = || Access::new(&asking.viewer, &nobody, day);
         let access = sight.map_or_else(outside, |sight| sight.access(&asking.viewer, day));
@@ -75,7 +74,7 @@ impl Page {
         Ok((disclosure, entry))
     }
 
-    /// The same for one row, on record: made anew for as long as disclosures of its case change.
+    /// The same for one row, on record: made anew for as long as disclosures of its case change, or the day does.
     ///
     /// Unlike a call, a stream has no client that could try again, so there is no number of tries; whatever ends the
     /// stream ends this too.
@@ -86,10 +85,12 @@ impl Page {
         index: usize,
     ) -> Result<Disclosure, Status> {
         loop {
+            let today = platform.today();
             let (disclosure, entry) = self.disclose(platform, asking, index).await?;
             let Some(entry) = entry else { return Ok(disclosure) };
             match platform.reads().record(entry).await.map_err(errors::log)? {
-                ReadOutcome::Recorded => return Ok(disclosure),
+                ReadOutcome::Recorded if platform.today() == today => return Ok(disclosure),
+                ReadOutcome::Recorded => {}
                 ReadOutcome::Stale => {
                     if let Some(case) = self.rows[index].0.case {
                         self.look_again(platform, case).await?;
@@ -109,6 +110,7 @@ impl Page {
         asking: &Asking,
     ) -> Result<Vec<Disclosure>, Status> {
         for _ in 0..STALE_TRIES_MAX {
+            let today = platform.today();
             let mut disclosures: Vec<Disclosure> = Vec::with_capacity(self.rows.len());
             let mut bytes = 0;
             let mut entries: HashMap<Option<CaseId>, ReadEntry> = HashMap::new();
@@ -124,7 +126,7 @@ impl Page {
                 disclosures.push(disclosure);
             }
             let stale = record_all(platform, entries).await?;
-            if stale.is_empty() {
+            if stale.is_empty() && platform.today() == today {
                 return Ok(disclosures);
             }
             for case in stale.into_iter().flatten() {
@@ -143,6 +145,7 @@ pub(crate) async fn open_for(
     access: &Access<'_>,
     record: &Record,
 ) -> Result<Option<tasuki_contract::Event>, Status> {
+    let access = access.of_what_was_recorded_on(redact::recorded_on(record));
     if !redact::needs_content(&access.event_of(&record.header)) {
         return Ok(None);
     }

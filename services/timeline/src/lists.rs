@@ -3,7 +3,6 @@
 //! Both come from views that hold ids and codes; the policy is asked for the responsible post only. What a post owes
 //! and where it stands is its own part.
 
-use jiff::Timestamp;
 use tasuki_contract::DataClass;
 use tasuki_contract::common::v1::Date;
 use tasuki_contract::timeline::v1 as pb;
@@ -18,7 +17,7 @@ use tasuki_views::{CaseloadRow, DutyRow};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::asking::{Asking, day_of};
+use crate::asking::Asking;
 use crate::desk::Desk;
 use crate::errors;
 use crate::sight;
@@ -66,7 +65,7 @@ async fn entries(
         let text = event.to_string();
         records.iter().find(|r| r.header.event_id == text).map(|r| timestamp(r.recorded_at_us))
     };
-    let day = day_of(Timestamp::now());
+    let day = desk.platform.today();
     let mut disclosed = Disclosed::default();
     let mut cases = Vec::with_capacity(rows.len());
     for row in rows {

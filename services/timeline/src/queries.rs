@@ -2,7 +2,6 @@
 //!
 //! A case that does not exist and one that is none of the caller's answer alike.
 
-use jiff::Timestamp;
 use prost::Message as _;
 use tasuki_contract::Event;
 use tasuki_contract::timeline::v1 as pb;
@@ -14,7 +13,7 @@ use tasuki_views::FeedRow;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::asking::{Asking, day_of};
+use crate::asking::Asking;
 use crate::card;
 use crate::desk::Desk;
 use crate::errors;
@@ -37,7 +36,7 @@ pub(crate) async fn card(
     let platform = &desk.platform;
     on_record(platform, asking, || async {
         let sight = Sight::load(platform, case).await?;
-        let access = sight.access(&asking.viewer, day_of(Timestamp::now()));
+        let access = sight.access(&asking.viewer, platform.today());
         if !access.in_circle() {
             return Err(tasuki_kit::errors::not_found());
         }
@@ -87,7 +86,7 @@ async fn visible(
     let platform = &desk.platform;
     on_record(platform, asking, || async {
         let sight = Sight::load(platform, case).await?;
-        let access = sight.access(&asking.viewer, day_of(Timestamp::now()));
+        let access = sight.access(&asking.viewer, platform.today());
         let mut found: Vec<Disclosure> = Vec::new();
         let mut at = after.unwrap_or(0);
         let on_page = |found: &[Disclosure]| size.min(page::fitting(lengths(found)));

@@ -3,6 +3,7 @@
 //! Pure: the record, the opened event and the access come in, the item goes out with what it discloses. Content is
 //! never looked at beyond what the lens of the policy keeps.
 
+use jiff::Timestamp;
 use prost_types::Any;
 use tasuki_contract::timeline::v1::{Level as PbLevel, TimelineItem};
 use tasuki_contract::{Event, EventRule};
@@ -12,6 +13,8 @@ use tasuki_log::Record;
 use tasuki_log::read::timestamp;
 use tasuki_privacy::{Access, EventAccess, Level, PERSONAL};
 use tasuki_views::FeedRow;
+
+use crate::asking::day_of;
 
 /// An item, with what goes on record for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +31,11 @@ impl Disclosure {
     }
 }
 
+/// The day in Tokyo on which an event was recorded, as days since 1970-01-01.
+pub(crate) fn recorded_on(record: &Record) -> i32 {
+    day_of(Timestamp::from_microsecond(record.recorded_at_us).unwrap_or_default())
+}
+
 /// Whether the event has to be opened for this viewer.
 pub(crate) fn needs_content(lens: &EventAccess<'_>) -> bool {
     lens.level() > Level::Existence
@@ -39,6 +47,7 @@ pub(crate) fn needs_content(lens: &EventAccess<'_>) -> bool {
 /// exists. What the viewer may no longer know of keeps its number, since feeds have no gaps, and says nothing else.
 pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access: &Access<'_>) -> Disclosure {
     let header = &record.header;
+    let access = access.of_what_was_recorded_on(recorded_on(record));
     let lens = access.event_of(header);
     let rule = Event::rule_of(&header.r#type);
     let (Some(rule), true) = (rule, lens.level() > Level::None) else {
@@ -54,7 +63,7 @@ pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access:
     let shown = if event.is_some() { lens.level() } else { Level::Existence };
     let item = TimelineItem {
         number: row.number,
-        case_id: shown_case(row.case, record, access),
+        case_id: shown_case(row.case, record, &access),
         event_id: header.event_id.clone(),
         r#type: header.r#type.clone(),
         occurred_at: header.occurred_at,

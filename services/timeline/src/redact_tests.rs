@@ -55,6 +55,7 @@ fn member_with(classes: &[DataClass]) -> Circle {
         classes: classes.iter().copied().collect(),
         excluded_keys: BTreeSet::new(),
         valid_to_day: None,
+        ..Grant::default()
     };
     circle.grants.insert(GrantId(Uuid::from_u128(5)), grant);
     circle

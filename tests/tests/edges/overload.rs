@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use prost::Message as _;
 use prost::bytes::Bytes;
+use tasuki_contract::consent::v1::WithdrawConsentRequest;
 use tasuki_contract::intake::v1::AcknowledgeReferralRequest;
 use tasuki_tests::{Caller, World, eventually, referral};
 use tokio::net::TcpStream;
@@ -60,6 +61,9 @@ async fn past_its_queue_the_writer_refuses_at_once_with_advice_and_the_rest_is_a
     let world = World::start(PROGRAM).await.unwrap();
     let program = world.ready().await.unwrap();
     let to = world.post("coordinator.desk").1;
+    let hospital = world.caller(&program, "hospital.discharge").await.unwrap();
+    let opened = hospital.referrals().submit_referral(hospital.request(referral(to, "kita_B"))).await;
+    let case_id = opened.unwrap().into_inner().case_id;
     let before = log_head(&world).await;
     let held = Held::new(&world).await;
 
@@ -95,7 +99,23 @@ async fn past_its_queue_the_writer_refuses_at_once_with_advice_and_the_rest_is_a
     let list = reader.request(tasuki_contract::timeline::v1::ListCaseloadRequest::default());
     tokio::time::timeout(LIMIT, reader.timeline().list_caseload(list)).await.unwrap().unwrap();
 
+    // A withdrawal is refused for no load: past every queue it waits in a lane of its own, ahead of what waits elsewhere.
+    let ward = world.caller(&program, "ward-welfare.intake").await.unwrap();
+    let withdrawal = tokio::spawn(async move {
+        let request = WithdrawConsentRequest { case_id, ..Default::default() };
+        ward.consents().withdraw_consent(ward.request(request)).await
+    });
+    // By the time these are answered it has long come to its lane.
+    for _ in 0..20 {
+        let list = reader.request(tasuki_contract::timeline::v1::ListCaseloadRequest::default());
+        tokio::time::timeout(LIMIT, reader.timeline().list_caseload(list)).await.unwrap().unwrap();
+    }
+    held.until_somebody_waits().await;
+    assert!(!withdrawal.is_finished(), "answered while nothing can be appended: {:?}", withdrawal.await);
+
     held.release().await;
+    let withdrawn = tokio::time::timeout(LIMIT, withdrawal).await.unwrap().unwrap();
+    let event_id = withdrawn.expect("a withdrawal is never refused").into_inner().receipt.unwrap().event_id;
     let mut accepted = 0;
     while let Some(answer) = tokio::time::timeout(LIMIT, calls.next()).await.expect("an answer") {
         match answer.unwrap() {
@@ -108,9 +128,16 @@ async fn past_its_queue_the_writer_refuses_at_once_with_advice_and_the_rest_is_a
     }
     assert_eq!(accepted + refused, total);
     assert!(accepted >= QUEUE_MAX, "{accepted} of {total}");
-    // A referral that opens a case is two events.
-    let appended = usize::try_from(log_head(&world).await - before).unwrap();
-    assert_eq!(appended, 2 * accepted, "what was refused was appended, or the reverse");
+    // A referral that opens a case is two events; a withdrawal brings some more.
+    let sql = async |sql: &str| {
+        let answer = world.stack.postgres.sql("tasuki", sql).await.unwrap();
+        answer.trim().parse::<usize>().unwrap()
+    };
+    let opened = "SELECT count(*) FROM log.events WHERE stream_kind = 1 AND version = 1";
+    assert_eq!(sql(opened).await, accepted + 1, "what was refused was appended, or the reverse");
+    let at = format!("SELECT position FROM log.events WHERE event_id = '{event_id}'");
+    let ahead = sql(&at).await - usize::try_from(before).unwrap();
+    assert!(ahead <= 2 * BATCH_MAX + 16, "{ahead} events stand before the withdrawal that {total} overtook");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use tasuki::region;
 
+mod consents;
+
 /// One method with a request that is well formed.
 pub struct Sample {
     /// `Service/Method`.
@@ -68,6 +70,7 @@ pub fn all() -> Vec<Sample> {
     all.extend(intake());
     all.extend(handoff());
     all.extend(minutes());
+    all.extend(consents::all());
     all.extend(queries());
     all
 }
@@ -85,11 +88,6 @@ fn directory() -> Vec<Sample> {
     let post = json!({
         "context": context(), "postId": NOBODY, "agencyId": NOBODY, "labelJa": "例示窓口", "labelEn": "Example desk",
         "holderSubjects": ["holder:example"],
-    });
-    let consent = json!({
-        "context": context(), "caseId": NOBODY, "recipients": [{"postId": NOBODY}], "classes": ["IDENTITY"],
-        "excludedKeys": ["allergies"], "signerRelation": "mother", "consentMethod": "paper", "signedOn": day(-2),
-        "validTo": day(300), "note": "例示",
     });
     vec![
         by_operator(
@@ -142,12 +140,6 @@ fn directory() -> Vec<Sample> {
                 "kindsThatMayLead": ["mcc_coordinator_office"],
             }),
             &["context", "context.occurred_at", "kinds_that_may_lead"],
-        ),
-        of(
-            "ConsentService/RecordSignedConsent",
-            "NOT_FOUND",
-            consent,
-            &["context", "context.occurred_at", "excluded_keys", "valid_to", "note"],
         ),
     ]
 }

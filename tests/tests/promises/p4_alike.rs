@@ -1,7 +1,7 @@
 //! P4: a case that does not exist and one that is none of the caller's answer alike, byte for byte, to every call.
 
 use tasuki_contract::DataClass;
-use tasuki_contract::consent::v1::RecordSignedConsentRequest;
+use tasuki_contract::consent::v1::{self as consents, RecordSignedConsentRequest};
 use tasuki_contract::event::v1::{Recipient, recipient::Who};
 use tasuki_contract::handoff::v1 as handoff;
 use tasuki_contract::intake::v1 as intake;
@@ -102,6 +102,7 @@ async fn p4_an_unknown_case_and_a_foreign_one_answer_alike() {
         agenda: vec![minutes::AgendaItem { case_id, text: "MARK-AGENDA".to_owned() }],
         ..meeting_now()
     });
+    of_its_consents(me, case).await;
     of_a_referral(me, referral).await;
     of_a_handoff(me, &handoff).await;
     of_a_meeting(me, &meeting).await;
@@ -109,6 +110,88 @@ async fn p4_an_unknown_case_and_a_foreign_one_answer_alike() {
 
     let after = world.reader().unwrap().head().await.unwrap().0;
     assert_eq!(after, before, "a refused command appended something");
+}
+
+async fn of_its_consents(me: &Caller, case: &str) {
+    let one = Uuid::now_v7().to_string();
+    alike!(me, case, consents, list_consents, |case_id| consents::ListConsentsRequest {
+        case_id,
+        ..Default::default()
+    });
+    alike!(me, case, consents, withdraw_consent, |case_id| consents::WithdrawConsentRequest {
+        case_id,
+        ..Default::default()
+    });
+    alike!(me, case, consents, prepare_consent, |case_id| consents::PrepareConsentRequest {
+        case_id,
+        recipients: vec![Recipient { who: Some(Who::PostId(me.post.to_string())) }],
+        classes: vec![DataClass::Support as i32],
+        ..Default::default()
+    });
+    alike!(me, case, consents, explain_consent, |case_id| consents::ExplainConsentRequest {
+        case_id,
+        grant_id: one.clone(),
+        explainer: "MARK-EXPLAINER".to_owned(),
+        explained_on: day(-1),
+        ..Default::default()
+    });
+    alike!(me, case, consents, refuse_consent, |case_id| consents::RefuseConsentRequest {
+        case_id,
+        grant_id: one.clone(),
+        signer_relation: "mother".to_owned(),
+        ..Default::default()
+    });
+    alike!(me, case, consents, sign_consent, |case_id| consents::SignConsentRequest {
+        case_id,
+        grant_id: one.clone(),
+        signer_relation: "mother".to_owned(),
+        consent_method: "paper".to_owned(),
+        signed_on: day(-1),
+        ..Default::default()
+    });
+    alike!(me, case, consents, narrow_consent, |case_id| consents::NarrowConsentRequest {
+        case_id,
+        grant_id: one.clone(),
+        classes: vec![DataClass::Support as i32],
+        ..Default::default()
+    });
+    alike!(me, case, consents, renew_consent, |case_id| consents::RenewConsentRequest {
+        case_id,
+        grant_id: one.clone(),
+        signer_relation: "mother".to_owned(),
+        consent_method: "paper".to_owned(),
+        signed_on: day(-1),
+        ..Default::default()
+    });
+    alike!(me, case, consents, change_signer, |case_id| consents::ChangeSignerRequest {
+        case_id,
+        change_reason: consents::SignerChangeReason::Custody.into(),
+        ..Default::default()
+    });
+    alike!(me, case, consents, acknowledge_stop_notice, |case_id| consents::AcknowledgeStopNoticeRequest {
+        case_id,
+        notice_id: one.clone(),
+        ..Default::default()
+    });
+    alike!(me, case, consents, resolve_hold, |case_id| consents::ResolveHoldRequest {
+        case_id,
+        item_id: one.clone(),
+        outcome: consents::HoldOutcome::Stops.into(),
+        ..Default::default()
+    });
+    alike!(me, case, consents, record_legal_basis, |case_id| consents::RecordLegalBasisRequest {
+        case_id,
+        share_basis: "law_based".to_owned(),
+        recipients: vec![Recipient { who: Some(Who::PostId(me.post.to_string())) }],
+        classes: vec![DataClass::Support as i32],
+        note: "MARK-BASIS".to_owned(),
+        ..Default::default()
+    });
+    alike!(me, case, consents, end_legal_basis, |case_id| consents::EndLegalBasisRequest {
+        case_id,
+        basis_id: one.clone(),
+        ..Default::default()
+    });
 }
 
 async fn of_a_referral(me: &Caller, referral: &str) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 use tasuki_contract::Event;
 use tasuki_contract::common::v1::Fact;
+use tasuki_contract::consent::v1 as consent;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::timeline::v1::{self as timeline, TimelineItem, subscribe_response::Message};
 use tasuki_tests::{Caller, World, eventually, referral};
@@ -352,6 +353,10 @@ async fn call(method: &str, me: &Caller, sent: &intake::SubmitReferralResponse) 
                     other => panic!("neither an item nor an error: {other:?}"),
                 }
             }
+        }
+        "ListConsents" => {
+            let request = consent::ListConsentsRequest { case_id, ..Default::default() };
+            me.consents().list_consents(me.request(request)).await.map(drop)
         }
         "GetReferral" => {
             let request = intake::GetReferralRequest { referral_id, ..Default::default() };

@@ -1,6 +1,7 @@
 //! Everything that a post can get, as the bytes in which it arrives.
 
 use prost::Message;
+use tasuki_contract::consent::v1 as consent;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::timeline::v1 as timeline;
 use tasuki_tests::Caller;
@@ -15,6 +16,8 @@ pub async fn everything(caller: &Caller, told: &Told) -> Vec<Vec<u8>> {
     for case_id in &told.cases {
         let card = timeline::GetCaseCardRequest { case_id: case_id.clone(), ..Default::default() };
         all.push(bytes(views.get_case_card(caller.request(card)).await));
+        let consents = consent::ListConsentsRequest { case_id: case_id.clone(), ..Default::default() };
+        all.push(bytes(caller.consents().list_consents(caller.request(consents)).await));
         let mut page_token = String::new();
         loop {
             let page = timeline::GetTimelineRequest {

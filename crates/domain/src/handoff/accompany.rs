@@ -35,6 +35,7 @@ pub fn accept(
         Stage::Agreed | Stage::Accompanied | Stage::Completed => return Err(Reason::AlreadyAccepted.into()),
         Stage::Proposed | Stage::Cancelled => return Err(Reason::WrongState.into()),
     }
+    step.goes_on(state)?;
     given.directory.may_lead(step.handoff.incoming, &state.municipality_code)?;
 
     let doing = step.doing(Stage::Agreed);
@@ -99,6 +100,7 @@ pub fn begin_accompaniment(
     if step.handoff.stage != Stage::Agreed {
         return Err(Reason::WrongState.into());
     }
+    step.goes_on(state)?;
 
     let (outgoing, incoming) = (step.handoff.outgoing, step.handoff.incoming);
     let due = contact.map_or(0, days::epoch_day);

@@ -44,6 +44,7 @@ pub fn complete(
     if handoff.stage != Stage::Accompanied || state.circle.lead != Some(handoff.outgoing) {
         return Err(Reason::WrongState.into());
     }
+    step.goes_on(state)?;
     if handoff.full_contacts == 0 {
         return Err(Reason::NoFullJointContact.into());
     }

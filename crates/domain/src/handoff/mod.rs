@@ -30,6 +30,7 @@ use tasuki_contract::handoff::v1::HandoffKind;
 
 pub use accompany::{accept, begin_accompaniment, decline, record_joint_contact};
 pub use complete::{cancel, complete};
+pub(crate) use propose::reads_what_it_needs;
 pub use propose::{offer, propose};
 
 use crate::case::CaseState;
@@ -246,6 +247,11 @@ impl<'s> Step<'s> {
         }
         check_etag(context, id.0, handoff.revision)?;
         Ok(Self { id, handoff })
+    }
+
+    /// Errors: `ON_HOLD` to the incoming post, and to the outgoing one that would take the hand-off further to it.
+    fn goes_on(&self, state: &CaseState) -> Result<(), Refusal> {
+        crate::consent::require_not_held(state, self.id.0, self.handoff.incoming)
     }
 
     /// What every step does: the parties see it, and list the hand-off in its new stage.

@@ -1,15 +1,14 @@
 //! The first steps of a hand-off: proposing another post, and offering it what it needs to know.
 
-use std::collections::BTreeSet;
-
 use tasuki_contract::DataClass;
 use tasuki_contract::event::v1::{DutyKind, Relation};
 use tasuki_contract::handoff::v1 as pb;
 
 use super::{Stage, Step, actions_of, under_way};
 use crate::case::CaseState;
+use crate::circle::{Circle, Grant};
 use crate::decision::{Decision, Given};
-use crate::ids::{ActionId, CaseId, HandoffId, PostId};
+use crate::ids::{ActionId, AgencyId, CaseId, HandoffId, PostId};
 use crate::refusal::{Checks, Reason, Refusal, Violation};
 use crate::{days, dictionary, fields};
 
@@ -123,13 +122,20 @@ fn check_keys(checks: &mut Checks, keys: &[String]) {
 fn require_consent(state: &CaseState, incoming: PostId, given: &Given<'_>) -> Result<(), Refusal> {
     let (_, agency) = given.directory.active_post(incoming)?;
     let today = days::epoch_day(given.today());
-    let readable: BTreeSet<DataClass> = state
-        .circle
-        .grants
-        .values()
-        .filter(|grant| grant.covers(incoming, agency.id, &agency.kind, today))
-        .flat_map(|grant| grant.classes.iter().copied())
-        .collect();
-    let covered = NEEDED_CLASSES.iter().all(|class| readable.contains(class));
+    let covered = reads_what_it_needs(&state.circle, incoming, agency.id, &agency.kind, today);
     if covered { Ok(()) } else { Err(Reason::ConsentDoesNotCover.into()) }
+}
+
+/// Whether the grants in force on the day let the post read what it must before it is offered the case.
+pub(crate) fn reads_what_it_needs(
+    circle: &Circle,
+    post: PostId,
+    agency: AgencyId,
+    kind: &str,
+    day: i32,
+) -> bool {
+    let grants: Vec<&Grant> =
+        circle.grants.values().filter(|grant| grant.covers(post, agency, kind, day)).collect();
+    let reads = |class: &DataClass| grants.iter().any(|grant| grant.opens(post, agency, kind, *class));
+    NEEDED_CLASSES.iter().all(reads)
 }

@@ -54,7 +54,7 @@ fn acknowledged(id: ReferralId, referral: &ReferralState, given: &Given<'_>) -> 
 ///
 /// A referral that nobody acknowledged is acknowledged with it.
 /// Errors: malformed fields, `NOT_FOUND`, `NOT_YOUR_PART`, `STALE_ETAG`, `ALREADY_ACCEPTED`, `WRONG_STATE`,
-/// `SUPPORTER_HAS_NOT_AGREED`; as lead also `NOT_THE_OPENING_REFERRAL`, `ALREADY_LEAD`, `HANDOFF_UNDER_WAY`,
+/// `ON_HOLD`, `SUPPORTER_HAS_NOT_AGREED`; as lead also `NOT_THE_OPENING_REFERRAL`, `ALREADY_LEAD`, `HANDOFF_UNDER_WAY`,
 /// `MAY_NOT_LEAD`.
 pub fn accept(
     state: &CaseState,
@@ -79,6 +79,7 @@ pub fn accept(
         Stage::Accepted => return Err(Reason::AlreadyAccepted.into()),
         stage @ (Stage::NeedsRouting | Stage::Closed) => return Err(Refusal::State(stage.code())),
     }
+    crate::consent::require_not_held(state, id.0, me)?;
     let supporter = supporter.map(PostId);
     if supporter.is_some_and(|post| post != referral.sender && Some(post) != state.circle.lead) {
         return Err(Reason::SupporterHasNotAgreed.into());

@@ -203,6 +203,7 @@ impl History {
             excluded_keys: Vec::new(),
             valid_to_day,
             ends: self.rng.random_bool(0.25),
+            ..GrantChange::default()
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod disclosure;
 mod ends;
+mod expiry;
 mod feeds;
 mod queries;
 mod signals;

@@ -17,6 +17,7 @@ use tasuki_contract::timeline::v1 as pb;
 use tasuki_contract::timeline::v1::subscribe_response::Message;
 use tasuki_contract::timeline::v1::timeline_service_server::TimelineService as _;
 use tasuki_contract::{DataClass, Event};
+use tasuki_kit::clock::Clock;
 use tasuki_kit::{Platform, PlatformOptions, ViewSignals};
 use tasuki_log::{Append, Database, Keyring, NewEvent, WriterOptions};
 use tasuki_standalone::Postgres;
@@ -62,6 +63,8 @@ pub struct World {
     pub platform: Platform,
     pub timeline: Timeline,
     pub drain: CancellationToken,
+    /// By which is read.
+    pub clock: Clock,
     issuer: DevIssuer,
     projection: Mutex<Projection>,
     pub signals: ViewSignals,
@@ -90,8 +93,14 @@ impl World {
         let issuer = DevIssuer::generate().unwrap();
         let verifier = Arc::new(Verifier::new(vec![issuer.trust(AUDIENCE).unwrap()]).unwrap());
         let keyring = Keyring::generate().unwrap();
-        let options =
-            PlatformOptions { database: log.clone(), keyring, verifier, writer: WriterOptions::default() };
+        let clock = Clock::default();
+        let options = PlatformOptions {
+            database: log.clone(),
+            keyring,
+            verifier,
+            writer: WriterOptions::default(),
+            clock: clock.clone(),
+        };
         let platform = Platform::start(options).await.unwrap();
         let views = Views::new(&url, 8).unwrap();
         let signals = ViewSignals::default();
@@ -101,7 +110,8 @@ impl World {
         let timeline = Timeline::new(platform.clone(), views, times);
         tokio::spawn(platform.clone().follow_directory(Duration::from_millis(100), drain.clone()));
         let projection = Mutex::new(Projection::lead(&url).await.unwrap());
-        let world = Self { platform, timeline, drain, issuer, projection, signals, log, database, postgres };
+        let world =
+            Self { platform, timeline, drain, clock, issuer, projection, signals, log, database, postgres };
         world.register().await;
         world
     }

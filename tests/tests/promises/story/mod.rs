@@ -63,6 +63,7 @@ macro_rules! say {
 }
 
 mod meeting;
+mod steps;
 
 impl Story {
     pub fn new(callers: BTreeMap<String, Caller>) -> Self {
@@ -80,6 +81,8 @@ impl Story {
         self.calls().await;
         pause(&self.told).await;
         self.meeting().await;
+        pause(&self.told).await;
+        self.steps(&mut pause).await;
         pause(&self.told).await;
     }
 
