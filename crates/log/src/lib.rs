@@ -12,6 +12,7 @@ mod batch;
 mod beside;
 mod chain;
 mod db;
+mod digest;
 mod error;
 mod fit;
 mod gained;
@@ -24,6 +25,7 @@ pub mod verify;
 
 pub use append::{Append, Appended, NewEvent, Stream, Writer, WriterOptions};
 pub use db::{Database, migrate};
+pub use digest::sha256_hex;
 pub use error::{AppendError, LogError};
 pub use fit::fit;
 pub use gained::{Gained, gained};

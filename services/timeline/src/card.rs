@@ -22,7 +22,7 @@ use tasuki_domain::dictionary::{self, Field};
 use tasuki_domain::ids::{CaseId, PostId};
 use tasuki_log::Record;
 use tasuki_log::read::timestamp;
-use tasuki_privacy::{Access, Level};
+use tasuki_privacy::{Access, Level, says_untold};
 use uuid::Uuid;
 
 use crate::redact;
@@ -102,6 +102,9 @@ struct Said {
 /// Every statement that the viewer reads and of whose withdrawal it does not know.
 fn all_said(access: &Access<'_>, events: &[(Record, Event)]) -> Vec<Said> {
     let withdrawn = known_withdrawals(access, events);
+    // Whoever said that the family has not been told said it of the child, not of one letter.
+    let all_facts: Vec<Fact> = events.iter().flat_map(|(_, event)| event.facts()).collect();
+    let untold = says_untold(all_facts.iter());
     let mut all = Vec::new();
     for (at, (record, event)) in events.iter().enumerate() {
         if matches!(event, Event::ReferralSubmitted(sent) if withdrawn.contains(sent.referral_id.as_str())) {
@@ -111,7 +114,7 @@ fn all_said(access: &Access<'_>, events: &[(Record, Event)]) -> Vec<Said> {
         for mut fact in event.facts() {
             let Some(place) = place_of(&fact.key) else { continue };
             let level = lens.fact_level(&fact.key);
-            if !lens.fact(&mut fact) {
+            if untold && lens.hides_untold(&fact.key) || !lens.fact(&mut fact) {
                 continue;
             }
             let day = day_of(record, &fact);

@@ -10,6 +10,8 @@ use tasuki_contract::event::v1::{Effects, Header, Relation};
 use tasuki_contract::intake::v1::{ReferralSubmitted, ReferralWithdrawn};
 use tasuki_domain::circle::{Circle, Grant, Recipient};
 use tasuki_domain::ids::{AgencyId, GrantId};
+use tasuki_domain::policy::InForce;
+use tasuki_domain::purpose::Purpose;
 use tasuki_privacy::{PERSONAL, Viewer};
 
 use super::*;
@@ -20,7 +22,7 @@ const MY_AGENCY: AgencyId = AgencyId(Uuid::from_u128(3));
 const OTHERS: AgencyId = AgencyId(Uuid::from_u128(4));
 
 fn viewer(kind: &str) -> Viewer {
-    Viewer { post: ME, agency: MY_AGENCY, kind: kind.into() }
+    Viewer { post: ME, agency: MY_AGENCY, kind: kind.into(), purpose: Purpose::Any }
 }
 
 fn circle(relation: Option<Relation>, classes: &[DataClass]) -> Circle {
@@ -68,7 +70,7 @@ fn referral(number: u128, agency: AgencyId, party: bool, facts: Vec<Fact>) -> (R
 
 fn made(kind: &str, circle: &Circle, events: &[(Record, Event)]) -> Card {
     let viewer = viewer(kind);
-    let access = Access::new(&viewer, circle, 20_000);
+    let access = Access::new(&viewer, circle, InForce::standard(), 20_000);
     let lead = circle.lead.map(|post| (post, "00-0000-0000".to_owned()));
     card(CASE, &access, lead, events)
 }
@@ -236,7 +238,7 @@ fn a_dispute_between_values_that_are_withheld_is_not_told() {
     let circle = circle(Some(Relation::Receiver), &PERSONAL);
     let by = |number, agency, list: &[&str]| sent(number, agency, lines("devices", list, None));
     let viewer = viewer(COORDINATOR);
-    let access = Access::new(&viewer, &circle, 20_000);
+    let access = Access::new(&viewer, &circle, InForce::standard(), 20_000);
     assert_eq!(access.fact_level("devices"), Level::Summary);
     let card = made(COORDINATOR, &circle, &[by(1, OTHERS, &["x"]), by(2, THIRD, &[])]);
     assert_eq!(statements(&card), [None]);

@@ -86,6 +86,7 @@ async fn a_process_that_runs_makes_the_partitions_too() {
         fact_keys: Vec::new(),
         grants: Vec::new(),
         policy_version: 1,
+        policies: vec![],
     };
     reads.record(entry).await.unwrap();
     within("partitions", async {
