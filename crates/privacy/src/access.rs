@@ -109,9 +109,11 @@ impl<'a> Access<'a> {
     /// `None` for all but members, for `SEALED`, and for everything that is no personal class.
     pub fn class_level(&self, class: DataClass) -> Level {
         let (true, Some(in_tables)) = (self.member, class::in_tables(class)) else { return Level::None };
-        let level = |policy: &Policy| self.by_table(policy, class).min(self.most(policy, in_tables));
-        let level = self.rules.all().map(level).min().unwrap_or(Level::None);
-        if level == Level::Own { Level::None } else { level }
+        // An own part is no level of the class: it must not become the existence that a purpose leaves.
+        let apart = |level| if level == Level::Own { Level::None } else { level };
+        let level =
+            |policy: &Policy| apart(self.by_table(policy, class)).min(apart(self.most(policy, in_tables)));
+        self.rules.all().map(level).min().unwrap_or(Level::None)
     }
 
     /// What the viewer reads of each key as a member, or of what is put before it.

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod coverage;
+mod explain;
 mod fill;
+mod purpose;
 mod redaction;
 mod rules;
 mod standing;

@@ -9,7 +9,7 @@ use crate::error::ViewError;
 use crate::{caseload, connect, duties, feed, items, policies, posts, state};
 
 /// Raised whenever a table below changes or the fold answers otherwise; a system with another layout rebuilds.
-pub(crate) const LAYOUT: i32 = 2;
+pub(crate) const LAYOUT: i32 = 3;
 
 /// The epoch of the numbers in feeds, of an epoch of the log: a number means the same item only within one.
 ///

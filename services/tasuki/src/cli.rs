@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tasuki_telemetry::TelemetryConfig;
 
-use crate::{Error, bench, call, demo, maintain, serve, token, up};
+use crate::{Error, bench, call, demo, maintain, policy, serve, token, up};
 
 /// Tasuki (襷): one shared timeline for children with medical care needs.
 #[derive(Parser)]
@@ -31,6 +31,11 @@ enum Command {
     Rebuild(maintain::DatabaseArgs),
     /// Walk the hash chain and find the first bad row.
     Verify(maintain::DatabaseArgs),
+    /// Check a municipality's visibility policy, or bring it into force.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Tell what a post sees of a case, class by class and key by key, and why.
+    Explain(policy::ExplainArgs),
     /// Print NATS credentials for one post's notices.
     NatsCreds(maintain::CredsArgs),
     /// Measure on real parts, each against a yardstick in the same run.
@@ -128,6 +133,8 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::Token(args) => run_token(args),
         Command::Rebuild(args) => maintain::rebuild(args).await,
         Command::Verify(args) => maintain::verify(args).await,
+        Command::Policy(command) => policy::run(command).await,
+        Command::Explain(args) => policy::explain(args).await,
         Command::NatsCreds(args) => maintain::nats_creds(args).await,
         Command::Bench(args) => bench::run(args).await,
     }

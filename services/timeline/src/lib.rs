@@ -23,6 +23,7 @@ mod card;
 mod cursor;
 mod desk;
 mod errors;
+mod explain;
 mod feed;
 mod lists;
 mod queries;

@@ -7,6 +7,7 @@
 //! Data: `deploy/policies/default.toml`, compiled in, holds where a municipality has adopted none; an adopted text
 //! comes from the log (`PolicyAdopted`). [`read`] takes texts apart, `sets` prepares them; `tasuki_privacy` evaluates.
 
+pub mod document;
 mod in_force;
 mod issue;
 mod keyset;

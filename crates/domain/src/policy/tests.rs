@@ -149,6 +149,17 @@ fn a_form_leaves_the_keys_that_it_asks_for_and_restricted_needs_a_purpose_that_n
 }
 
 #[test]
+fn the_page_for_people_is_written_from_the_policy() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/visibility.md");
+    let page = document::page(Policy::standard());
+    if std::env::var_os("TASUKI_BLESS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(written == page, "docs/visibility.md is not that of the policy: TASUKI_BLESS=1");
+}
+
+#[test]
 fn what_is_sealed_is_in_no_set() {
     let sealed = dictionary::place("safeguarding_concern").unwrap();
     for group in ReaderGroup::ALL {

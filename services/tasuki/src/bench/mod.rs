@@ -13,6 +13,7 @@ mod lag;
 mod load;
 mod open_loop;
 mod pgbench;
+mod policy;
 mod process;
 mod rebuild;
 mod referrals;
@@ -42,6 +43,8 @@ enum Bench {
     Delivery(delivery::DeliveryArgs),
     /// The views made anew from the log, against COPY of the same rows.
     Rebuild(rebuild::RebuildArgs),
+    /// What the policy costs for one item of a timeline.
+    Policy(policy::PolicyArgs),
     /// Memory of the program when it has nothing to do.
     Idle,
     /// Makes load as it is told on standard input.
@@ -56,6 +59,7 @@ pub async fn run(args: BenchArgs) -> Result<(), Error> {
             Bench::Referrals(args) => referrals::run(args).await,
             Bench::Delivery(args) => delivery::run(args).await,
             Bench::Rebuild(args) => rebuild::run(args).await,
+            Bench::Policy(args) => policy::run(args).await,
             Bench::Idle => idle::run().await,
             Bench::Load => load::run().await,
         }
