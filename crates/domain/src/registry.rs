@@ -324,7 +324,12 @@ pub fn adopt_policy(
     let mut checks = Checks::default();
     let policy = match Policy::read(&request.text) {
         Ok(policy) => Some(policy),
+        Err(_) if request.text.is_empty() => {
+            checks.require(false, "text", Violation::MISSING);
+            None
+        }
         Err(issues) => {
+            checks.require(false, "text", Violation::BAD_POLICY);
             for issue in issues.iter().take(ISSUES_MAX) {
                 let told = format!("{} / {}; {}", issue.en, issue.ja, issue.allowed);
                 checks.see(format!("text:{}", issue.line), Violation::BAD_POLICY, told);

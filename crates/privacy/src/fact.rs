@@ -14,8 +14,8 @@ use tasuki_domain::visibility::Level;
 use crate::access::Access;
 use crate::class;
 
-/// The flag of a diagnosis that the family has not been told.
-const UNTOLD: &str = "diagnosis_not_disclosed";
+/// The key of the flag that says that the family has not been told the diagnosis.
+pub const UNTOLD: &str = "diagnosis_not_disclosed";
 
 /// What a post reads of each key: of a member by table, of who is asked in what is put before it.
 #[derive(Clone, Copy, Debug, Default)]

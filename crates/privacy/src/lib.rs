@@ -20,7 +20,7 @@ pub use access::{Access, Viewer, event_level};
 pub use class::{PERSONAL, labels};
 pub use event::EventAccess;
 pub use explain::{Explained, level_word};
-pub use fact::says_untold;
+pub use fact::{UNTOLD, says_untold};
 use tasuki_domain::policy::InForce;
 pub use tasuki_domain::visibility::Level;
 

@@ -80,6 +80,28 @@ fn keys(card: &Card) -> Vec<&str> {
 }
 
 #[test]
+fn an_untold_diagnosis_stands_on_no_card_until_the_agency_that_said_so_says_otherwise() {
+    let flag = |untold| Fact { key: UNTOLD.into(), value: Some(Value::Flag(untold)), ..Fact::default() };
+    let hospital = AgencyId(Uuid::from_u128(6));
+    let untold = referral(1, hospital, false, vec![flag(true), text("primary_diagnosis", "MARK")]);
+    let elsewhere =
+        referral(2, OTHERS, false, vec![text("primary_diagnosis", "MARK"), text("allergies", "MARK")]);
+    let told = referral(3, hospital, false, vec![flag(false)]);
+    for kind in ["family", "mcc_coordinator_office", "visiting_nurse_station", "hospital"] {
+        let relation = if kind == "family" { Relation::Family } else { Relation::Receiver };
+        let circle = circle(Some(relation), &PERSONAL);
+        let doctor = kind == "hospital";
+        let before = made(kind, &circle, &[untold.clone(), elsewhere.clone()]);
+        assert_eq!(keys(&before).contains(&"primary_diagnosis"), doctor, "{kind}");
+        let after = made(kind, &circle, &[untold.clone(), elsewhere.clone(), told.clone()]);
+        assert!(keys(&after).contains(&"primary_diagnosis"), "{kind}");
+        // The list says the same before and after.
+        assert_eq!(before.response.withheld_keys, after.response.withheld_keys);
+        assert_eq!(before.response.withheld_keys.contains(&"primary_diagnosis".to_owned()), !doctor);
+    }
+}
+
+#[test]
 fn withheld_never_looks_like_absent() {
     let hidden =
         vec![text("allergies", "MARK"), text("primary_diagnosis", "MARK"), text("nationality", "MARK")];
