@@ -160,9 +160,10 @@ impl Circle {
         self.relations.contains_key(&post)
     }
 
-    /// Whether the post stands in it for more than being asked.
+    /// Whether the post stands in it for more than being asked. That something is kept from it is no reason.
     pub fn is_member(&self, post: PostId) -> bool {
-        self.relations.get(&post).is_some_and(|all| all.iter().any(|r| *r != Relation::Asked))
+        let counts = |relation: &Relation| !matches!(relation, Relation::Asked | Relation::KeptAway);
+        self.relations.get(&post).is_some_and(|all| all.iter().any(counts))
     }
 
     /// Folds what an event does to the case `case`; effects on other cases are passed over.

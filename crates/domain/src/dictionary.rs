@@ -163,6 +163,11 @@ impl Field {
         self.levels.get(&group).copied().unwrap_or(Level::None)
     }
 
+    /// Whether the dictionary keeps the key for posts of the group that a grant names.
+    pub fn is_by_grant(&self, group: ReaderGroup) -> bool {
+        self.by_grant.contains(&group)
+    }
+
     /// The most that a signed grant may give to posts of a group.
     ///
     /// The highest of the default, of what the dictionary keeps for named posts, and of the class's ceiling. A key that
@@ -296,6 +301,11 @@ pub fn all() -> &'static [Field] {
 /// The field of a key, `None` if the dictionary has no such key.
 pub fn field(key: &str) -> Option<&'static Field> {
     DICTIONARY.by_key.get(key).map(|i| &DICTIONARY.fields[*i])
+}
+
+/// Place of a key in the dictionary's order, `None` if the dictionary has no such key.
+pub fn place(key: &str) -> Option<usize> {
+    DICTIONARY.by_key.get(key).copied()
 }
 
 /// What a group reads of a key by default. An unknown key gives nothing.

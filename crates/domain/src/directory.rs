@@ -11,6 +11,7 @@ use tasuki_contract::directory::v1 as pb;
 
 use crate::decision::{Kind, Look, Recorded, StreamRef};
 use crate::ids::{AgencyId, PostId, municipality_stream};
+use crate::policy::{InForce, Policy};
 use crate::refusal::{Reason, Refusal};
 
 /// An agency.
@@ -73,6 +74,8 @@ pub struct Directory {
     pub intake_posts: BTreeSet<PostId>,
     /// Credentials that let nobody in any more. Shared, since it may be long and seldom changes.
     pub revoked: Arc<Revoked>,
+    /// Policies that municipalities have adopted, by their codes.
+    policies: BTreeMap<String, Adopted>,
     versions: HashMap<StreamRef, u64>,
 }
 
@@ -93,7 +96,36 @@ impl Revoked {
     }
 }
 
+/// A policy in force.
+#[derive(Clone, Debug)]
+struct Adopted {
+    policy: Arc<Policy>,
+    /// The version of the municipality's stream that brought it.
+    revision: u64,
+}
+
 impl Directory {
+    /// The policies under which a post of the agency reads a case of the municipality.
+    ///
+    /// The case's municipality picks the policy; where the agency works elsewhere, the stricter of the two applies. A
+    /// municipality that has adopted none leaves the case to the policy that comes along.
+    pub fn in_force(&self, case_municipality: &str, agency: AgencyId) -> InForce {
+        let adopted = self.policies.get(case_municipality);
+        let own = self.agencies.get(&agency).map(|agency| agency.municipality_code.as_str());
+        let own = own.filter(|code| *code != case_municipality);
+        let codes = [Some(case_municipality), own].into_iter().flatten();
+        let row = |code: &str| {
+            let id = municipality_stream(code);
+            (id, self.version(StreamRef { kind: Kind::Municipality, id }))
+        };
+        InForce {
+            of_case: adopted.map_or_else(|| Policy::standard().clone(), |adopted| adopted.policy.clone()),
+            elsewhere: own.and_then(|code| self.policies.get(code)).map(|adopted| adopted.policy.clone()),
+            revision: adopted.map_or(0, |adopted| adopted.revision),
+            rows: codes.map(row).collect(),
+        }
+    }
+
     /// The version of one of the directory's streams; 0 when nothing is known of it.
     pub fn version(&self, stream: StreamRef) -> u64 {
         self.versions.get(&stream).copied().unwrap_or(0)
@@ -170,6 +202,11 @@ impl Directory {
                     let before = revoked.subjects.entry(e.subject.clone()).or_insert(e.not_before_s);
                     *before = e.not_before_s.max(*before);
                 }
+            }
+            Event::PolicyAdopted(e) => {
+                let policy = Arc::new(Policy::adopted(&e.text));
+                self.policies
+                    .insert(e.municipality_code.clone(), Adopted { policy, revision: header.version });
             }
             _ => {}
         }

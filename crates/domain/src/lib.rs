@@ -17,6 +17,7 @@
 //! | Meetings and minutes | [`meeting`]: `schedule`, `hold`, `draft` |
 //! | Agencies, posts, municipalities | [`directory`] folds them, [`registry`] decides |
 //! | For what a caller acts | [`purpose`] |
+//! | Who sees what | [`policy`], [`visibility`] |
 //! | Saying what an event does, reading a request | [`effects`], [`fields`], [`facts`], [`days`] |
 //! | What everyone looks up | [`codes`], [`score`], [`dictionary`], [`check`], [`visibility`] |
 //! | Dates and names | [`calendar`], [`holidays`], [`era`], [`fiscal`], [`age`], [`kana`], [`municipality`] |
@@ -65,6 +66,7 @@ pub mod ids;
 pub mod kana;
 pub mod meeting;
 pub mod municipality;
+pub mod policy;
 pub mod purpose;
 pub mod referral;
 pub mod refusal;

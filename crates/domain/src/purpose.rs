@@ -1,7 +1,7 @@
 //! Purposes that a caller may give, and which kinds of agencies act for which.
 //!
 //! A purpose goes on record with every read, so it says nothing that the caller cannot be. It opens nothing: who reads
-//! what follows from circle and grants.
+//! what follows from circle and grants, and the policy narrows that by purpose.
 
 use crate::consent::FAMILY_KIND;
 use crate::visibility::{ReaderGroup, reader_group};
@@ -19,6 +19,32 @@ pub const PURPOSES: &[&str] = &[
     "own_family",
     "administration",
 ];
+
+/// For what somebody reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// Nobody reads: it is asked what a post could read for some purpose. For what stands in feeds; never of a caller.
+    Any,
+    /// One of [`PURPOSES`], by its place there.
+    Is(usize),
+    /// None of them: nothing is read for it.
+    Unknown,
+}
+
+impl Purpose {
+    /// The purpose of that code.
+    pub fn of(code: &str) -> Self {
+        PURPOSES.iter().position(|purpose| *purpose == code).map_or(Self::Unknown, Self::Is)
+    }
+
+    /// Its code; empty for any and for an unknown one.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Is(place) => PURPOSES.get(place).copied().unwrap_or_default(),
+            Self::Any | Self::Unknown => "",
+        }
+    }
+}
 
 /// Whether a post of an agency of this kind may act for the purpose; `None` is an operator without a post.
 ///

@@ -60,6 +60,8 @@ violations! {
     IDEOGRAPHIC_SPACE "holds a full-width space" "全角の空白が含まれています";
     /// A reading that is not in full-width katakana.
     NOT_KATAKANA "is not in full-width katakana" "全角カタカナではありません";
+    /// A line of a policy file that does not read, or that is wider than allowed.
+    BAD_POLICY "is no line that a policy may have" "閲覧の決まりの行として正しくありません";
     /// No municipality's code, or a wrong check digit.
     BAD_MUNICIPALITY "is no six-digit code of a municipality" "6桁の自治体コードではありません";
 }
@@ -273,6 +275,11 @@ impl Checks {
         if !ok {
             self.0.push(Violation { see: see(), ..Violation::new(field, why) });
         }
+    }
+
+    /// Notes a violation about which there is more to say than the reason.
+    pub fn see(&mut self, field: impl Into<String>, why: &'static str, see: String) {
+        self.require_of(false, field, why, || see);
     }
 
     /// Notes a refusal's violations and goes on without the value.

@@ -14,6 +14,7 @@ use crate::decision::{Decided, Decision, Given, Kind, StreamRef};
 use crate::directory::Directory;
 use crate::effects::Doing;
 use crate::ids::{AgencyId, PostId, credential_stream, municipality_stream};
+use crate::policy::Policy;
 use crate::refusal::{Checks, Reason, Refusal, Violation};
 use crate::{days, fields, visibility};
 
@@ -352,6 +353,56 @@ pub fn configure_municipality(
     };
     let events = vec![decided(Kind::Municipality, id, event)];
     Ok(decision(given, Kind::Municipality, id, events, ()))
+}
+
+/// Lines of a policy file that a refusal names at most.
+const ISSUES_MAX: usize = 20;
+
+/// Brings a municipality's visibility policy into force. Caller: operator. `sha256` is the digest of the text.
+///
+/// Answers with the digest. Errors: every wrong line as `text:LINE`, `OPERATOR_ONLY`, `UNKNOWN_MUNICIPALITY` of one that
+/// has no rules yet, `STALE_ETAG`.
+pub fn adopt_policy(
+    request: &pb::AdoptPolicyRequest,
+    sha256: &str,
+    given: &mut Given<'_>,
+) -> Result<Decision<String>, Refusal> {
+    operator(given)?;
+    let mut checks = Checks::default();
+    let policy = match Policy::read(&request.text) {
+        Ok(policy) => Some(policy),
+        Err(_) if request.text.is_empty() => {
+            checks.require(false, "text", Violation::MISSING);
+            None
+        }
+        Err(issues) => {
+            checks.require(false, "text", Violation::BAD_POLICY);
+            for issue in issues.iter().take(ISSUES_MAX) {
+                let told = format!("{} / {}; {}", issue.en, issue.ja, issue.allowed);
+                checks.see(format!("text:{}", issue.line), Violation::BAD_POLICY, told);
+            }
+            None
+        }
+    };
+    // The default belongs to no municipality, so none adopts it by mistake.
+    let code = policy.as_ref().map(|policy| policy.municipality.as_str()).unwrap_or_default();
+    let named = policy.is_none() || crate::municipality::is_municipality(code);
+    checks.require(named, "text", Violation::BAD_MUNICIPALITY);
+    checks.done()?;
+
+    given.directory.municipality(code)?;
+    let id = municipality_stream(code);
+    let version = directory(given, Kind::Municipality, id).version(stream(Kind::Municipality, id));
+    crate::decision::check_etag(request.context.as_ref(), id, version)?;
+    let event = pb::PolicyAdopted {
+        municipality_id: id.to_string(),
+        municipality_code: code.to_owned(),
+        policy_version: policy.as_ref().map(|policy| policy.version.clone()).unwrap_or_default(),
+        text: request.text.clone(),
+        sha256: sha256.to_owned(),
+    };
+    let events = vec![decided(Kind::Municipality, id, event)];
+    Ok(decision(given, Kind::Municipality, id, events, sha256.to_owned()))
 }
 
 #[cfg(test)]

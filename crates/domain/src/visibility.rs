@@ -1,7 +1,7 @@
-//! Who reads what by class: groups of readers, levels, and the table class × group.
+//! The words of visibility: groups of readers, levels, classes, conditions, and one cell of the table class × group.
 //!
 //! Never decides alone about a fact (the field dictionary does) and never about a person: consent, purpose and
-//! circle come before it. Data: `data/visibility.json`, compiled in; readers are the policy and the dictionary.
+//! circle come before it. Data: `data/visibility.json`, compiled in; the cells stand in the policy ([`crate::policy`]).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -148,37 +148,21 @@ pub struct Cell {
     pub ceiling: Level,
 }
 
-const NOTHING: Cell = Cell { level: Level::None, condition: None, ceiling: Level::None };
-
-impl Cell {
-    fn parse(text: &str) -> Option<Cell> {
-        let mut parts = text.split('|');
-        let level = Level::parse(parts.next()?)?;
-        let condition = parts.next().map(|name| Condition::parse(name).ok_or(())).transpose().ok()?;
-        let ceiling = parts.next().map_or(Some(level), Level::parse)?;
-        (parts.next().is_none() && ceiling >= level).then_some(Cell { level, condition, ceiling })
-    }
-}
+/// The cell of whoever is not named.
+pub const NOTHING: Cell = Cell { level: Level::None, condition: None, ceiling: Level::None };
 
 #[derive(Deserialize)]
 struct File {
     groups: BTreeMap<ReaderGroup, Label>,
     agency_kinds: BTreeMap<String, Option<ReaderGroup>>,
     may_lead: Vec<String>,
-    classes: BTreeMap<DataClass, ClassRow>,
+    classes: BTreeMap<DataClass, Label>,
 }
 
 #[derive(Deserialize)]
 struct Label {
     ja: String,
     en: String,
-}
-
-#[derive(Deserialize)]
-struct ClassRow {
-    #[serde(flatten)]
-    label: Label,
-    levels: BTreeMap<ReaderGroup, String>,
 }
 
 impl Label {
@@ -194,14 +178,6 @@ static FILE: LazyLock<File> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../data/visibility.json")).expect("invariant: visibility.json parses")
 });
 
-static CELLS: LazyLock<BTreeMap<(DataClass, ReaderGroup), Cell>> = LazyLock::new(|| {
-    let row = |(class, row): (&DataClass, &ClassRow)| -> Vec<_> {
-        let parse = |text: &String| Cell::parse(text).expect("invariant: a cell is level|condition|ceiling");
-        row.levels.iter().map(|(group, text)| ((*class, *group), parse(text))).collect()
-    };
-    FILE.classes.iter().flat_map(row).collect()
-});
-
 /// The reader group of an agency kind (a code of `agency_kind`).
 ///
 /// `None` for a kind that reads nothing, and for a code that is no kind.
@@ -214,12 +190,20 @@ pub fn kinds_that_may_lead() -> &'static [String] {
     &FILE.may_lead
 }
 
-/// The cell of a class and a group. A class without a row, such as `NOT_PERSONAL`, gives nothing.
-pub fn class_cell(class: DataClass, group: ReaderGroup) -> Cell {
-    CELLS.get(&(class, group)).copied().unwrap_or(NOTHING)
+/// Codes of the agency kinds of a group.
+pub fn kinds_of(group: ReaderGroup) -> impl Iterator<Item = &'static str> {
+    let of_group = move |(kind, of): (&'static String, &Option<ReaderGroup>)| {
+        (*of == Some(group)).then_some(kind.as_str())
+    };
+    FILE.agency_kinds.iter().filter_map(of_group)
 }
 
-/// What a group reads of a class, by the name of the class. An unknown name gives nothing.
+/// The cell of a class and a group in the policy that comes with the program.
+pub fn class_cell(class: DataClass, group: ReaderGroup) -> Cell {
+    crate::policy::Policy::standard().cell(class, group)
+}
+
+/// What a group reads of a class by that policy, by the name of the class. An unknown name gives nothing.
 pub fn class_level(class_name: &str, group: ReaderGroup) -> Level {
     DataClass::parse(class_name).map_or(Level::None, |class| class_cell(class, group).level)
 }
@@ -227,7 +211,7 @@ pub fn class_level(class_name: &str, group: ReaderGroup) -> Level {
 impl DataClass {
     /// The label for people; the fixed name for `NOT_PERSONAL`, which is never shown.
     pub fn label(self, lang: Lang) -> &'static str {
-        FILE.classes.get(&self).map_or(self.name(), |row| row.label.of(lang))
+        FILE.classes.get(&self).map_or(self.name(), |label| label.of(lang))
     }
 }
 

@@ -43,6 +43,9 @@ pub struct ReadEntry {
     pub grants: Vec<Uuid>,
     /// Version of the policy.
     pub policy_version: i32,
+    /// Municipalities by whose policies it was found, with the versions of their streams: held and compared as the
+    /// cases are, and no part of the record.
+    pub policies: Vec<(Uuid, u64)>,
 }
 
 /// Whether the answer may leave.
@@ -295,8 +298,17 @@ async fn write(
     let events = Lists::of(entries.iter().map(|e| e.events.iter()));
     let keys = Lists::of(entries.iter().map(|e| e.fact_keys.iter()));
     let grants = Lists::of(entries.iter().map(|e| e.grants.iter()));
-    let epochs: Vec<i64> = entries.iter().flat_map(|e| e.cases.iter().map(|c| c.1 as i64)).collect();
-    let mut to_hold = cases.all.clone();
+    let mut epochs: Vec<i64> = entries.iter().flat_map(|e| e.cases.iter().map(|c| c.1 as i64)).collect();
+    // Behind the cases of the last entry: compared with them, and in nobody's list.
+    let (mut compared, mut case_answers) = (cases.all.clone(), case_answers);
+    for (entry, answer) in numbered() {
+        for (municipality, version) in &entry.policies {
+            compared.push(*municipality);
+            case_answers.push(answer);
+            epochs.push(*version as i64);
+        }
+    }
+    let mut to_hold = compared.clone();
     to_hold.sort_unstable();
     to_hold.dedup();
     let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
@@ -323,7 +335,7 @@ async fn write(
             &[
                 &to_hold,
                 &case_answers,
-                &cases.all,
+                &compared,
                 &epochs,
                 &events.all,
                 &keys.all,

@@ -1,7 +1,8 @@
 //! What one post may read of one case on one day, before any single event is looked at.
 //!
-//! Inputs are the viewer, the circle and the day, nothing else: no content, no clock. Both a relation and a grant are
-//! needed beyond an own part; a family needs no grant to read about its own child.
+//! Inputs are the viewer with its purpose, the circle, the policies in force and the day, nothing else: no content, no
+//! clock. Both a relation and a grant are needed beyond an own part; a family needs no grant to read about its own
+//! child. What follows for the keys of the dictionary is found once, when it is first asked for.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -11,15 +12,18 @@ use tasuki_contract::event::v1::{Header, ItemChange, ItemKind, Relation};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::circle::{Circle, Grant, Recipient};
 use tasuki_domain::ids::{AgencyId, GrantId, HandoffId, PostId, ReferralId};
+use tasuki_domain::policy::{InForce, KeySet, Policy};
+use tasuki_domain::purpose::Purpose;
 use tasuki_domain::visibility::{self, Condition, Level, ReaderGroup};
 
 use crate::class::{self, PERSONAL};
 use crate::event::{EventAccess, Part};
+use crate::fact::Facts;
 
 /// The event that holds what a referral asks, whoever it is sent on to.
 const SUBMISSION: &str = "tasuki.intake.v1.ReferralSubmitted";
 
-/// Who looks: a post, its agency, and the kind of that agency.
+/// Who looks: a post, its agency, the kind of that agency, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Viewer {
     /// The post.
@@ -28,6 +32,8 @@ pub struct Viewer {
     pub agency: AgencyId,
     /// Kind of the agency, a code of the dictionary or `family`. An unknown kind reads its own part only.
     pub kind: String,
+    /// For what it reads. [`Purpose::Any`] where it is asked what could stand in its feed, and nowhere else.
+    pub purpose: Purpose,
 }
 
 impl Viewer {
@@ -45,6 +51,7 @@ pub struct Access<'a> {
     circle: &'a Circle,
     /// The case as it stands now, for its referrals and hand-offs; `None` where nobody has said.
     case: Option<&'a CaseState>,
+    pub(crate) rules: InForce,
     day: i32,
     /// The day on which what is looked at was recorded; `None`: nothing that was recorded before counts.
     recorded: Option<i32>,
@@ -52,8 +59,10 @@ pub struct Access<'a> {
     pub(crate) member: bool,
     /// Is asked, and stands in the circle for nothing else.
     pub(crate) only_asked: bool,
-    family: bool,
-    pub(crate) partly_withheld: OnceLock<Vec<DataClass>>,
+    pub(crate) family: bool,
+    /// A guardian from whom the child's address is kept.
+    pub(crate) kept_away: bool,
+    facts: OnceLock<Facts>,
 }
 
 impl<'a> Access<'a> {
@@ -61,29 +70,37 @@ impl<'a> Access<'a> {
     ///
     /// Units: `day` is a day in Asia/Tokyo, counted from 1970-01-01. For what belongs to no case, an empty circle:
     /// then there are only own parts.
-    pub fn new(viewer: &'a Viewer, circle: &'a Circle, day: i32) -> Self {
+    pub fn new(viewer: &'a Viewer, circle: &'a Circle, rules: InForce, day: i32) -> Self {
         let group = viewer.group();
         let member = circle.is_member(viewer.post);
-        let is = |relation| circle.relations.get(&viewer.post).is_some_and(|all| all.contains(&relation));
+        let relations = circle.relations.get(&viewer.post);
+        let is = |relation| relations.is_some_and(|all| all.contains(&relation));
         Self {
             viewer,
             group,
             circle,
             case: None,
+            rules,
             day,
             recorded: None,
             member,
-            only_asked: !member && circle.has(viewer.post),
+            only_asked: !member && is(Relation::Asked),
             // A relation alone makes no guardian: the agency must be a family too.
             family: is(Relation::Family) && group == Some(ReaderGroup::Fam),
-            partly_withheld: OnceLock::new(),
+            kept_away: is(Relation::KeptAway),
+            facts: OnceLock::new(),
         }
     }
 
     /// The same, with the referrals and hand-offs of the case as they stand now: what [`Self::event_of`] needs beside
     /// the circle.
-    pub fn of_case(viewer: &'a Viewer, case: &'a CaseState, day: i32) -> Self {
-        Self { case: Some(case), ..Self::new(viewer, &case.circle, day) }
+    pub fn of_case(viewer: &'a Viewer, case: &'a CaseState, rules: InForce, day: i32) -> Self {
+        Self { case: Some(case), ..Self::new(viewer, &case.circle, rules, day) }
+    }
+
+    /// The policies that it was found by.
+    pub fn rules(&self) -> &InForce {
+        &self.rules
     }
 
     /// The same, to look at something that was recorded on a day in Tokyo, counted from 1970-01-01: a consent in its
@@ -92,7 +109,7 @@ impl<'a> Access<'a> {
         if self.in_grace().next().is_none() {
             return Cow::Borrowed(self);
         }
-        Cow::Owned(Self { recorded: Some(recorded), partly_withheld: OnceLock::new(), ..self.clone() })
+        Cow::Owned(Self { recorded: Some(recorded), facts: OnceLock::new(), ..self.clone() })
     }
 
     /// Whether the viewer stands in the circle at all; who does not learns nothing of the case but its own parts.
@@ -104,19 +121,52 @@ impl<'a> Access<'a> {
     ///
     /// `None` for all but members, for `SEALED`, and for everything that is no personal class.
     pub fn class_level(&self, class: DataClass) -> Level {
-        let (true, Some(group)) = (self.member, self.group) else { return Level::None };
-        let Some(cell) = class::cell(class, group) else { return Level::None };
-        if class == DataClass::Sealed || !self.allowed(class, None) {
+        let (true, Some(in_tables)) = (self.member, class::in_tables(class)) else { return Level::None };
+        // An own part is no level of the class: it must not become the existence that a purpose leaves.
+        let apart = |level| if level == Level::Own { Level::None } else { level };
+        let level =
+            |policy: &Policy| apart(self.by_table(policy, class)).min(apart(self.most(policy, in_tables)));
+        self.rules.all().map(level).min().unwrap_or(Level::None)
+    }
+
+    /// What the viewer reads of each key as a member, or of what is put before it.
+    pub(crate) fn facts(&self) -> &Facts {
+        self.facts.get_or_init(|| if self.in_circle() { Facts::of(self) } else { Facts::default() })
+    }
+
+    /// What table and grants give, before relation and purpose.
+    pub(crate) fn by_table(&self, policy: &Policy, class: DataClass) -> Level {
+        let (Some(in_tables), Some(group)) = (class::in_tables(class), self.group) else {
+            return Level::None;
+        };
+        if class == DataClass::Sealed || !self.allowed(class) {
             return Level::None;
         }
-        let level = match cell.condition {
+        let cell = policy.cell(in_tables, group);
+        match cell.condition {
             Some(condition) if !self.holds(condition, class) => {
                 // With a raised ceiling the level holds before the condition, without one nothing does.
                 if cell.ceiling > cell.level { cell.level } else { Level::None }
             }
             _ => cell.ceiling,
-        };
-        if level == Level::Own { Level::None } else { level }
+        }
+    }
+
+    /// The most that relation, purpose and a kept address leave of a class.
+    fn most(&self, policy: &Policy, class: visibility::DataClass) -> Level {
+        if self.kept_away && policy.closed_by_address(class) {
+            return Level::None;
+        }
+        let in_relation = self.relations().map(|relation| policy.in_relation(relation).level(class)).max();
+        let for_purpose = policy.for_purpose(self.viewer.purpose).map(|caps| caps.level(class));
+        in_relation.unwrap_or(Level::None).min(for_purpose.unwrap_or(Level::Full))
+    }
+
+    /// The relations that count: those of a member, else that of who is asked.
+    pub(crate) fn relations(&self) -> impl Iterator<Item = Relation> {
+        let member = self.member;
+        let all = self.circle.relations.get(&self.viewer.post).into_iter().flatten().copied();
+        all.filter(move |relation| (*relation == Relation::Asked) != member)
     }
 
     /// Grants that cover the viewer today, or leave it what it had: those that a read relies on.
@@ -185,10 +235,10 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Classes that the card withholds in whole or in part, from viewer, circle and day alone.
+    /// Classes that the card withholds in whole or in part, from viewer, circle, policy and day alone.
     pub fn withheld_classes(&self) -> Vec<DataClass> {
-        let partly = self.classes_with_withheld_keys();
-        let withheld = |c: &DataClass| self.class_level(*c) < Level::Full || partly.contains(c);
+        let partly = class::of_keys(self.keys_named());
+        let withheld = |c: &DataClass| self.class_level(*c) < Level::Full || partly.has(*c);
         PERSONAL.into_iter().filter(withheld).collect()
     }
 
@@ -196,44 +246,33 @@ impl<'a> Access<'a> {
     /// summary, its own part, that there is something, or some key.
     pub fn partly_withheld_classes(&self) -> Vec<DataClass> {
         let mut classes = self.withheld_classes();
+        let read = class::of_keys(if self.member { self.facts().summary } else { KeySet::EMPTY });
         classes.retain(|class| {
             *class != DataClass::Sealed
-                && (self.class_level(*class) > Level::None
-                    || self.has_own_part(*class)
-                    || self.reads_a_key_of(*class))
+                && (self.class_level(*class) > Level::None || self.has_own_part(*class) || read.has(*class))
         });
         classes
     }
 
     /// Whether the table leaves the viewer the part that it is party to.
     pub fn has_own_part(&self, class: DataClass) -> bool {
-        let cell = self.group.and_then(|group| class::cell(class, group));
-        self.in_circle() && cell.is_some_and(|cell| cell.level == Level::Own)
+        let (Some(in_tables), Some(group)) = (class::in_tables(class), self.group) else { return false };
+        let own = |policy: &Policy| policy.cell(in_tables, group).level == Level::Own;
+        self.in_circle() && self.rules.all().all(own)
     }
 
-    /// Whether some grant allows the class, and the key of it where one is given.
+    /// Whether some grant allows the class.
     ///
     /// What is restricted needs a grant that names the post itself, from a family too.
-    pub(crate) fn allowed(&self, class: DataClass, key: Option<&str>) -> bool {
+    pub(crate) fn allowed(&self, class: DataClass) -> bool {
         let restricted = class == DataClass::Restricted;
         if self.family && !restricted {
             return true;
         }
-        self.covering().any(|(_, grant)| {
-            self.opens(grant, class)
-                && !key.is_some_and(|k| grant.excluded_keys.contains(k))
-                && (!restricted || self.names_post(grant))
-        })
+        self.covering().any(|(_, g)| self.opens(g, class) && (!restricted || self.names_post(g)))
     }
 
-    /// Whether a grant that allows class and key names the viewer's post.
-    pub(crate) fn allowed_by_name(&self, class: DataClass, key: &str) -> bool {
-        self.covering().any(|(_, grant)| {
-            self.opens(grant, class) && !grant.excluded_keys.contains(key) && self.names_post(grant)
-        })
-    }
-
-    fn covering(&self) -> impl Iterator<Item = (&'a GrantId, &'a Grant)> {
+    pub(crate) fn covering(&self) -> impl Iterator<Item = (&'a GrantId, &'a Grant)> {
         let (viewer, day) = (self.viewer, self.day);
         let kept = self.recorded.into_iter().flat_map(|recorded| {
             self.in_grace().filter(move |(_, g)| g.valid_to_day.is_some_and(|last| recorded <= last))
@@ -256,11 +295,11 @@ impl<'a> Access<'a> {
     }
 
     /// Whether the viewer, whom the grant covers, reads the class under it.
-    fn opens(&self, grant: &Grant, class: DataClass) -> bool {
+    pub(crate) fn opens(&self, grant: &Grant, class: DataClass) -> bool {
         grant.opens(self.viewer.post, self.viewer.agency, &self.viewer.kind, class)
     }
 
-    fn names_post(&self, grant: &Grant) -> bool {
+    pub(crate) fn names_post(&self, grant: &Grant) -> bool {
         grant.recipients.contains(&Recipient::Post(self.viewer.post))
     }
 
@@ -268,7 +307,7 @@ impl<'a> Access<'a> {
     ///
     /// Hours and enrolment are not on record yet: who took the child up stands in for both. Decisions of a ward, a
     /// family's version of minutes and de-identified data do not exist yet, so nothing depends on them.
-    fn holds(&self, condition: Condition, class: DataClass) -> bool {
+    pub(crate) fn holds(&self, condition: Condition, class: DataClass) -> bool {
         let granted = |named: fn(&Self, &Grant) -> bool| {
             self.covering().any(|(_, g)| self.opens(g, class) && named(self, g))
         };
@@ -290,6 +329,13 @@ impl<'a> Access<'a> {
 /// [`Level::None`]: not at all. [`Level::Existence`]: that it happened. [`Level::Own`]: its open fields, to a post that
 /// was asked and is asked no more. Units: `day` as in [`Access::new`]. The event's author is not considered here: it
 /// is party or member like anybody else, and [`EventAccess`] gives it its own words back.
-pub fn event_level(viewer: &Viewer, circle: &Circle, day: i32, class: DataClass, is_party: bool) -> Level {
-    Access::new(viewer, circle, day).event(class, is_party, false).level()
+pub fn event_level(
+    viewer: &Viewer,
+    circle: &Circle,
+    rules: InForce,
+    day: i32,
+    class: DataClass,
+    is_party: bool,
+) -> Level {
+    Access::new(viewer, circle, rules, day).event(class, is_party, false).level()
 }

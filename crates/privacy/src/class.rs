@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 use tasuki_contract::DataClass;
 use tasuki_domain::codes::Lang;
-use tasuki_domain::visibility::{self, Cell, ReaderGroup};
+use tasuki_domain::policy::KeySet;
+use tasuki_domain::visibility;
 
 /// The personal classes, in the order of the contract. A card withholds out of this list.
 pub const PERSONAL: [DataClass; 16] = [
@@ -36,7 +37,15 @@ pub fn labels(class: DataClass, lang: Lang) -> Option<&'static str> {
 
 /// The class as the domain's tables spell it; `None` for a number that is no personal class.
 pub(crate) fn in_tables(class: DataClass) -> Option<visibility::DataClass> {
-    PERSONAL.contains(&class).then(|| visibility::DataClass::parse(class.as_str_name())).flatten()
+    static TABLES: LazyLock<[Option<visibility::DataClass>; DataClass::Sealed as usize + 1]> =
+        LazyLock::new(|| {
+            let mut all = [None; DataClass::Sealed as usize + 1];
+            for class in PERSONAL {
+                all[class as usize] = visibility::DataClass::parse(class.as_str_name());
+            }
+            all
+        });
+    TABLES.get(class as usize).copied().flatten()
 }
 
 /// The class of a dictionary key as the contract numbers it. An unknown one counts as sealed: nobody reads it.
@@ -44,17 +53,30 @@ pub(crate) fn in_contract(class: visibility::DataClass) -> DataClass {
     DataClass::from_str_name(class.name()).filter(|c| PERSONAL.contains(c)).unwrap_or(DataClass::Sealed)
 }
 
-/// The cell of the table class × group; `None` where there is no such cell.
-///
-/// The projector asks for every event and every candidate, so the cells stand in one array.
-pub(crate) fn cell(class: DataClass, group: ReaderGroup) -> Option<Cell> {
-    static CELLS: LazyLock<Vec<[Cell; PERSONAL.len()]>> = LazyLock::new(|| {
-        let cell = |class: DataClass, group| {
-            let class = in_tables(class).expect("invariant: every personal class stands in the tables");
-            visibility::class_cell(class, group)
-        };
-        ReaderGroup::ALL.iter().map(|group| PERSONAL.map(|class| cell(class, *group))).collect()
+/// The dictionary keys of a class; of a number that is no personal class none.
+pub(crate) fn keys(class: DataClass) -> KeySet {
+    static KEYS: LazyLock<[KeySet; DataClass::Sealed as usize + 1]> = LazyLock::new(|| {
+        let mut all = [KeySet::EMPTY; DataClass::Sealed as usize + 1];
+        for class in PERSONAL {
+            all[class as usize] = KeySet::of(|field| in_contract(field.class) == class);
+        }
+        all
     });
-    let column = PERSONAL.iter().position(|c| *c == class)?;
-    CELLS.get(group as usize).map(|row| row[column])
+    KEYS.get(class as usize).copied().unwrap_or_default()
+}
+
+/// The classes of which some key is in a set.
+pub(crate) fn of_keys(set: KeySet) -> Classes {
+    let has = |class: &DataClass| !keys(*class).and(set).is_empty();
+    Classes(PERSONAL.iter().filter(|class| has(class)).fold(0, |all, class| all | 1 << *class as u32))
+}
+
+/// A set of classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Classes(u32);
+
+impl Classes {
+    pub(crate) fn has(self, class: DataClass) -> bool {
+        self.0 >> class as u32 & 1 == 1
+    }
 }

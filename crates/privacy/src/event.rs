@@ -7,11 +7,12 @@ use tasuki_contract::common::v1::Fact;
 use tasuki_contract::minutes::v1::Section;
 use tasuki_contract::{Classified as _, DataClass, Event, EventRule, FieldRule, Lens};
 use tasuki_domain::dictionary;
+use tasuki_domain::policy::KeySet;
 use tasuki_domain::visibility::{self, Level};
 
 use crate::access::Access;
-use crate::class::PERSONAL;
-use crate::fact;
+use crate::class::{self, PERSONAL};
+use crate::fact::{self, Facts};
 
 /// Events that put a question before a post. Who no longer stands in the circle keeps its own answer of them only.
 const ASKING: [DataClass; 2] = [DataClass::ReferralState, DataClass::Handoff];
@@ -41,6 +42,10 @@ impl<'a> EventAccess<'a> {
         // Who stands in the circle no more is asked nothing any more.
         let asked_no_more = ASKING.contains(&class) && !access.in_circle();
         let part = if part == Part::Whole && asked_no_more { Part::Open } else { part };
+        // A part that names the offices around the child is none of a guardian's from whom they are kept.
+        let tells =
+            class::in_tables(class).is_none_or(|c| access.rules.all().any(|p| p.closed_by_address(c)));
+        let part = if access.kept_away && tells { Part::None } else { part };
         Self { access, class, part, is_author }
     }
 
@@ -74,27 +79,40 @@ impl<'a> EventAccess<'a> {
 
     /// How much the viewer reads of a fact of this key inside the event.
     pub fn fact_level(&self, key: &str) -> Level {
-        let Some(field) = dictionary::field(key) else { return Level::None };
-        match field.class {
-            visibility::DataClass::Sealed | visibility::DataClass::NotPersonal => Level::None,
-            _ if self.is_author => Level::Full,
-            _ if self.access.member => self.access.fact_level(key),
-            _ if self.part == Part::Whole => self.access.fact_level_when_asked(key),
-            _ => Level::None,
+        if self.is_author {
+            let own = dictionary::field(key).is_some_and(|field| {
+                !matches!(field.class, visibility::DataClass::Sealed | visibility::DataClass::NotPersonal)
+            });
+            return if own { Level::Full } else { Level::None };
         }
+        self.facts().map_or(Level::None, |facts| facts.level(key))
+    }
+
+    /// What is read of each key inside the event, by anybody but its author.
+    fn facts(&self) -> Option<&Facts> {
+        (self.access.member || self.part == Part::Whole && self.access.only_asked)
+            .then(|| self.access.facts())
+    }
+
+    /// Keys that are not read in full, or of which a part may be hidden as untold to the family.
+    fn keys_named(&self) -> KeySet {
+        let full = match self.facts() {
+            _ if self.is_author => fact::all().without(class::keys(DataClass::Sealed)),
+            Some(facts) => facts.full.without(facts.untold),
+            None => KeySet::EMPTY,
+        };
+        fact::all().without(full)
     }
 
     /// Classes that are withheld in whole or in part from events of this type, whether or not anything is in them.
     ///
-    /// Shape: in the order of the contract, each once. The answer depends on viewer, circle, day, and on who
+    /// Shape: in the order of the contract, each once. The answer depends on viewer, circle, policy, day, and on who
     /// recorded the event and is party to it; never on its content.
     pub fn withheld_classes(&self, rule: &EventRule) -> Vec<DataClass> {
+        let of_keys = class::of_keys(if rule.has_facts { self.keys_named() } else { KeySet::EMPTY });
         let withheld = |class: &DataClass| {
             let held = rule.has_passages || rule.class == *class || rule.classes.contains(class);
-            if held && self.class_level(*class) < Level::Full {
-                return true;
-            }
-            rule.has_facts && self.withholds_facts_of(*class)
+            held && self.class_level(*class) < Level::Full || of_keys.has(*class)
         };
         PERSONAL.into_iter().filter(withheld).collect()
     }
@@ -108,9 +126,15 @@ impl<'a> EventAccess<'a> {
         if !rule.has_facts {
             return Vec::new();
         }
-        let closed = self.level() <= Level::Existence;
-        let below_full = |key: &&str| closed || self.fact_level(key) < Level::Full;
-        dictionary::all().iter().map(|field| field.key.as_str()).filter(below_full).collect()
+        let named = if self.level() <= Level::Existence { fact::all() } else { self.keys_named() };
+        let mut keys = Vec::with_capacity(named.len());
+        keys.extend(named.keys());
+        keys
+    }
+
+    /// Whether a fact of the key is hidden in a record that says that the family has not been told the diagnosis.
+    pub fn hides_untold(&self, key: &str) -> bool {
+        !self.is_author && self.access.hides_untold(key)
     }
 
     /// The event reduced to what the viewer may read; `None` where at most its existence may be known.
@@ -118,6 +142,7 @@ impl<'a> EventAccess<'a> {
         if self.level() <= Level::Existence {
             return None;
         }
+        let lens = self.told(&event);
         // An emptied passage would still tell that something of its class was said.
         let stays = |section: &Section| self.keeps(section.data_class(), false);
         match &mut event {
@@ -129,19 +154,12 @@ impl<'a> EventAccess<'a> {
             }
             _ => {}
         }
-        event.retain(self).then_some(event)
+        event.retain(&lens).then_some(event)
     }
 
-    fn withholds_facts_of(&self, class: DataClass) -> bool {
-        let of_class =
-            || dictionary::all().iter().filter(move |f| crate::class::in_contract(f.class) == class);
-        if self.is_author {
-            return class == DataClass::Sealed && of_class().next().is_some();
-        }
-        if self.access.member {
-            return self.access.classes_with_withheld_keys().contains(&class);
-        }
-        of_class().any(|field| self.fact_level(&field.key) < Level::Full)
+    /// The lens for this event, which is looked into for the flag of an untold diagnosis and nothing else.
+    pub(crate) fn told(&self, event: &Event) -> Told<'_, 'a> {
+        Told { lens: self, untold: fact::says_untold(event.facts().iter()) }
     }
 
     fn keeps(&self, class: DataClass, in_summary: bool) -> bool {
@@ -159,6 +177,22 @@ impl Lens for EventAccess<'_> {
     }
 
     fn fact(&self, fact: &mut Fact) -> bool {
-        fact::reduce(fact, self.fact_level(&fact.key))
+        fact::reduce(fact, self.fact_level(&fact.key), &self.access.rules)
+    }
+}
+
+/// The lens for an event that was looked into for the flag of an untold diagnosis.
+pub(crate) struct Told<'l, 'a> {
+    lens: &'l EventAccess<'a>,
+    untold: bool,
+}
+
+impl Lens for Told<'_, '_> {
+    fn field(&self, rule: FieldRule) -> bool {
+        self.lens.field(rule)
+    }
+
+    fn fact(&self, fact: &mut Fact) -> bool {
+        !(self.untold && self.lens.hides_untold(&fact.key)) && self.lens.fact(fact)
     }
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod coverage;
+mod explain;
 mod fill;
 mod grace;
+mod purpose;
 mod redaction;
 mod rules;
 mod standing;
@@ -17,6 +19,8 @@ use tasuki_contract::event::v1::Relation;
 use tasuki_domain::circle::{Circle, Grant, Recipient};
 use tasuki_domain::codes::{Table, rows};
 use tasuki_domain::ids::{AgencyId, GrantId, PostId};
+use tasuki_domain::policy::InForce;
+use tasuki_domain::purpose::Purpose;
 use tasuki_domain::visibility::{ReaderGroup, reader_group};
 use uuid::Uuid;
 
@@ -31,7 +35,11 @@ pub fn kind_of(group: ReaderGroup) -> &'static str {
 }
 
 pub fn viewer(kind: &str) -> Viewer {
-    Viewer { post: ME, agency: MY_AGENCY, kind: kind.to_owned() }
+    Viewer { post: ME, agency: MY_AGENCY, kind: kind.to_owned(), purpose: Purpose::of("care_coordination") }
+}
+
+pub fn rules() -> InForce {
+    InForce::standard()
 }
 
 pub fn grant(recipient: Recipient, classes: impl IntoIterator<Item = DataClass>) -> Grant {

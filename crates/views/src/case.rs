@@ -67,6 +67,8 @@ pub(crate) struct Checked {
 /// One case.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Case {
+    /// Six-digit code of the municipality whose policy holds; empty before the case is open.
+    pub municipality: String,
     pub circle: Circle,
     pub events: Vec<CaseEvent>,
     /// Of every post that ever saw anything of the case.
@@ -80,21 +82,23 @@ pub(crate) struct Case {
 impl Case {
     /// A case as it was stored.
     pub(crate) fn stored(
+        municipality: String,
         circle: Circle,
         events: Vec<CaseEvent>,
         sights: BTreeMap<PostId, Sight>,
         checked: Option<Checked>,
     ) -> Self {
-        let mut case = Self { circle, events, sights, checked, holds_through: None };
+        let mut case = Self { municipality, circle, events, sights, checked, holds_through: None };
         case.holds_through = checked.and_then(|checked| case.next_end(checked.day));
         case
     }
 
-    /// Whether a grant has ended since somebody looked, or a post of the circle reads as somebody else.
+    /// Whether a grant has ended since somebody looked, or a post of the circle reads as somebody else or under another
+    /// policy.
     pub(crate) fn is_outdated(&self, day: i32, posts: &Posts) -> bool {
         let Some(checked) = self.checked else { return false };
         self.holds_through.is_some_and(|last| day > last)
-            || posts.any_changed(self.circle.relations.keys(), checked.position)
+            || posts.any_changed(&self.municipality, self.circle.relations.keys(), checked.position)
     }
 
     /// Finds again who sees which classes; gives earlier events to those who see them now and never got them, in the
@@ -114,7 +118,7 @@ impl Case {
             }
         }
         for post in self.circle.relations.keys() {
-            let open = open_classes(*post, &self.circle, now.day, posts);
+            let open = open_classes(*post, &self.municipality, &self.circle, now.day, posts);
             let was = self.sights.get(post).map_or(0, |sight| sight.open);
             if open == was {
                 continue;
@@ -149,12 +153,12 @@ impl Case {
     }
 }
 
-fn open_classes(post: PostId, circle: &Circle, day: i32, posts: &Posts) -> u32 {
+fn open_classes(post: PostId, municipality: &str, circle: &Circle, day: i32, posts: &Posts) -> u32 {
     if !circle.is_member(post) {
         return 0;
     }
     let viewer = posts.viewer(post);
-    let access = Access::new(&viewer, circle, day);
+    let access = Access::new(&viewer, circle, posts.rules(municipality, post), day);
     let seen = |class: &&DataClass| access.event(**class, false, false).level() > Level::None;
     PERSONAL.iter().filter(seen).fold(0, |open, class| open | 1 << *class as u32)
 }

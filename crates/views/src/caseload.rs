@@ -26,7 +26,7 @@ pub(crate) static TABLE: Table = Table {
 pub(crate) static CASES: Table = Table {
     name: "cases",
     columns: "case_id uuid NOT NULL, lead_post_id uuid, checked_day int NOT NULL, \
-              checked_position bigint NOT NULL",
+              checked_position bigint NOT NULL, municipality text NOT NULL",
     keys: &["ALTER TABLE $s.cases ADD PRIMARY KEY (case_id)"],
     order: "case_id",
 };
@@ -38,14 +38,14 @@ pub(crate) const UPSERT: &str = "INSERT INTO $s.caseload (post_id, case_id, rela
 pub(crate) const DELETE: &str = "DELETE FROM $s.caseload c USING unnest($1::uuid[], $2::uuid[]) gone(post_id, case_id) \
      WHERE c.post_id = gone.post_id AND c.case_id = gone.case_id";
 
-pub(crate) const UPSERT_CASES: &str = "INSERT INTO $s.cases (case_id, lead_post_id, checked_day, checked_position) \
-     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int8[]) \
+pub(crate) const UPSERT_CASES: &str = "INSERT INTO $s.cases (case_id, lead_post_id, checked_day, checked_position, municipality) \
+     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int8[], $5::text[]) \
      ON CONFLICT (case_id) DO UPDATE SET lead_post_id = excluded.lead_post_id, \
-         checked_day = excluded.checked_day, checked_position = excluded.checked_position";
+         checked_day = excluded.checked_day, checked_position = excluded.checked_position, \
+         municipality = excluded.municipality";
 
 pub(crate) const LOAD: &str = "SELECT case_id, post_id, relations FROM $s.caseload WHERE case_id = ANY($1)";
-pub(crate) const LOAD_CASES: &str =
-    "SELECT case_id, lead_post_id, checked_day, checked_position FROM $s.cases WHERE case_id = ANY($1)";
+pub(crate) const LOAD_CASES: &str = "SELECT case_id, lead_post_id, checked_day, checked_position, municipality FROM $s.cases WHERE case_id = ANY($1)";
 
 /// A place in a circle. Without relations: the place was given up.
 #[derive(Clone, Debug)]
@@ -55,11 +55,12 @@ pub(crate) struct NewRow {
     pub relations: i32,
 }
 
-/// The lead of a case, and when its circle was evaluated.
+/// The lead of a case, where it is, and when its circle was evaluated.
 #[derive(Clone, Debug)]
 pub(crate) struct NewCase {
     pub case: CaseId,
     pub lead: Option<PostId>,
+    pub municipality: String,
     pub checked: Checked,
 }
 
@@ -85,8 +86,8 @@ pub(crate) fn copy(row: &NewRow, buffer: &mut CopyBuffer) {
 }
 
 pub(crate) fn copy_case(row: &NewCase, buffer: &mut CopyBuffer) {
-    buffer.row(4).uuid(row.case.0).uuid_or_null(row.lead.map(|p| p.0));
-    buffer.int4(row.checked.day).int8(row.checked.position as i64);
+    buffer.row(5).uuid(row.case.0).uuid_or_null(row.lead.map(|p| p.0));
+    buffer.int4(row.checked.day).int8(row.checked.position as i64).bytes(row.municipality.as_bytes());
 }
 
 pub(crate) async fn write(
@@ -113,7 +114,8 @@ pub(crate) async fn write(
         let leads: Vec<Option<Uuid>> = cases.iter().map(|c| c.lead.map(|p| p.0)).collect();
         let days: Vec<i32> = cases.iter().map(|c| c.checked.day).collect();
         let positions: Vec<i64> = cases.iter().map(|c| c.checked.position as i64).collect();
-        client.execute(&statements.cases, &[&ids, &leads, &days, &positions]).await?;
+        let municipalities: Vec<&str> = cases.iter().map(|c| c.municipality.as_str()).collect();
+        client.execute(&statements.cases, &[&ids, &leads, &days, &positions, &municipalities]).await?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 //! is an error here and never passed over.
 
 use prost::Message as _;
-use tasuki_contract::directory::v1::{AgencyRegistered, PostCreated};
+use tasuki_contract::cases::v1::CaseOpened;
+use tasuki_contract::directory::v1::{AgencyRegistered, PolicyAdopted, PostCreated};
 use tasuki_contract::event::v1::{Effects, Envelope, Header};
 use tasuki_contract::{DataClass, readable};
 use tasuki_domain::ids::{AgencyId, CaseId, PostId};
@@ -31,13 +32,16 @@ pub(crate) struct Entry {
     pub class: Option<DataClass>,
     pub effects: Effects,
     pub directory: Option<DirectoryNews>,
+    /// The case that it opens, with the code of the municipality whose policy holds.
+    pub opened: Option<(CaseId, String)>,
 }
 
 /// What the fold learns from the directory.
 #[derive(Debug)]
 pub(crate) enum DirectoryNews {
-    Agency { agency: AgencyId, kind: String },
+    Agency { agency: AgencyId, kind: String, municipality: String },
     Post { post: PostId, agency: AgencyId },
+    Policy { municipality: String, text: String },
 }
 
 impl Entry {
@@ -60,6 +64,7 @@ impl Entry {
         readable(&header).map_err(unreadable)?;
         let class = header.data_class();
         let directory = directory(&header).map_err(|()| unreadable("unreadable open payload"))?;
+        let opened = opened(&header).map_err(|()| unreadable("unreadable open payload"))?;
         let mut cases: Vec<CaseId> = Vec::with_capacity(header.case_ids.len());
         for case in header.case_ids.iter().map(|id| CaseId::trusted(id)) {
             if !cases.contains(&case) {
@@ -69,7 +74,18 @@ impl Entry {
         let effects = header.effects.unwrap_or_default();
         let class = PERSONAL.contains(&class).then_some(class);
         let event_id = Uuid::try_parse(&header.event_id).map_err(|_| unreadable("event id is no uuid"))?;
-        Ok(Self { position, epoch, recorded_at_us, event_id, commitment, cases, class, effects, directory })
+        Ok(Self {
+            position,
+            epoch,
+            recorded_at_us,
+            event_id,
+            commitment,
+            cases,
+            class,
+            effects,
+            directory,
+            opened,
+        })
     }
 
     /// The day of recording in Asia/Tokyo (no summer time since 1951), as days since 1970-01-01.
@@ -110,15 +126,28 @@ fn directory(header: &Header) -> Result<Option<DirectoryNews>, ()> {
     Ok(match header.r#type.as_str() {
         "tasuki.directory.v1.AgencyRegistered" => {
             let event = AgencyRegistered::decode(payload).map_err(drop)?;
-            Some(DirectoryNews::Agency { agency: AgencyId::trusted(&event.agency_id), kind: event.kind })
+            let (agency, municipality) = (AgencyId::trusted(&event.agency_id), event.municipality_code);
+            Some(DirectoryNews::Agency { agency, kind: event.kind, municipality })
         }
         "tasuki.directory.v1.PostCreated" => {
             let event = PostCreated::decode(payload).map_err(drop)?;
             let (post, agency) = (PostId::trusted(&event.post_id), AgencyId::trusted(&event.agency_id));
             Some(DirectoryNews::Post { post, agency })
         }
+        "tasuki.directory.v1.PolicyAdopted" => {
+            let event = PolicyAdopted::decode(payload).map_err(drop)?;
+            Some(DirectoryNews::Policy { municipality: event.municipality_code, text: event.text })
+        }
         _ => None,
     })
+}
+
+fn opened(header: &Header) -> Result<Option<(CaseId, String)>, ()> {
+    if header.r#type != "tasuki.cases.v1.CaseOpened" {
+        return Ok(None);
+    }
+    let event = CaseOpened::decode(header.open_payload.as_slice()).map_err(drop)?;
+    Ok(Some((CaseId::trusted(&event.case_id), event.municipality_code)))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use tasuki_domain::circle::changes_disclosure;
 use tasuki_domain::ids::{CaseId, GrantId, PostId};
+use tasuki_domain::policy::InForce;
 use tasuki_privacy::{Level, event_level};
 
 use crate::case::{Case, CaseEvent, Checked};
@@ -69,6 +70,12 @@ impl Fold {
             changes.feed_times_us.push(entry.recorded_at_us);
         };
         let lead_before = case.circle.lead;
+        let opened = entry.opened.as_ref().filter(|(opened, _)| *opened == id);
+        if let Some((_, municipality)) = opened {
+            case.municipality.clone_from(municipality);
+        }
+        // Where the case is decides which policy holds: that is stored, whatever else the event does.
+        let discloses = discloses || opened.is_some();
         if discloses {
             case.circle.apply(id, &entry.effects);
         }
@@ -92,7 +99,8 @@ impl Fold {
             }
             for post in &event.parties {
                 let reads = case.sights.get(post).is_some_and(|sight| sight.open >> class as u32 & 1 == 1);
-                let level = || event_level(&posts.viewer(*post), &case.circle, day, class, true);
+                let rules = || posts.rules(&case.municipality, *post);
+                let level = || event_level(&posts.viewer(*post), &case.circle, rules(), day, class, true);
                 if !reads && level() > Level::None {
                     give(*post, &event, false);
                 }
@@ -111,7 +119,10 @@ impl Fold {
         let Some(class) = entry.class else { return };
         let nobody = tasuki_domain::circle::Circle::default();
         for post in entry.parties() {
-            if event_level(&self.posts.viewer(post), &nobody, entry.day(), class, true) == Level::None {
+            // An own part, which no policy narrows.
+            let rules = InForce::standard();
+            if event_level(&self.posts.viewer(post), &nobody, rules, entry.day(), class, true) == Level::None
+            {
                 continue;
             }
             let head = self.heads.entry(post).or_default();
@@ -195,7 +206,8 @@ pub(crate) struct CaseRows {
 impl CaseRows {
     fn case(&mut self, id: CaseId, case: &Case) {
         if let Some(checked) = case.checked {
-            self.cases.push(caseload::NewCase { case: id, lead: case.circle.lead, checked });
+            let (lead, municipality) = (case.circle.lead, case.municipality.clone());
+            self.cases.push(caseload::NewCase { case: id, lead, municipality, checked });
         }
     }
 

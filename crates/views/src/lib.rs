@@ -30,6 +30,7 @@ pub mod feed;
 mod fold;
 pub mod items;
 mod load;
+mod policies;
 mod posts;
 mod projection;
 mod reads;

@@ -9,6 +9,7 @@ use tasuki_contract::DataClass;
 use tasuki_contract::event::v1::{CircleChange, Effects, GrantChange};
 use tasuki_domain::circle::Circle;
 use tasuki_domain::ids::{AgencyId, CaseId, PostId};
+use tasuki_domain::purpose::Purpose;
 use tasuki_privacy::Viewer;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
@@ -18,9 +19,10 @@ use crate::entry::Entry;
 use crate::error::ViewError;
 use crate::feed::FeedEnd;
 use crate::fold::Fold;
-use crate::posts::{Post, Posts};
+use crate::policies::Policies;
+use crate::posts::{Agency, Post, Posts};
 use crate::schema::in_schema;
-use crate::{caseload, feed, posts, state};
+use crate::{caseload, feed, policies, posts, state};
 
 /// Prepared for one schema.
 pub(crate) struct Statements {
@@ -46,17 +48,28 @@ impl Statements {
     }
 }
 
-/// All posts and agencies.
+/// All posts, agencies and policies.
 pub(crate) async fn posts(client: &Client, number: i64) -> Result<Posts, ViewError> {
     let rows = client.query(&in_schema(posts::LOAD, number), &[]).await?;
     let post = |row: &tokio_postgres::Row| Post {
-        viewer: Viewer { post: PostId(row.get(0)), agency: AgencyId(row.get(1)), kind: row.get(2) },
-        changed: row.get::<_, i64>(3) as u64,
+        viewer: Viewer {
+            post: PostId(row.get(0)),
+            agency: AgencyId(row.get(1)),
+            kind: row.get(2),
+            purpose: Purpose::Any,
+        },
+        municipality: row.get(3),
+        changed: row.get::<_, i64>(4) as u64,
     };
     let posts = rows.iter().map(post).collect();
     let rows = client.query(&in_schema(posts::LOAD_AGENCIES, number), &[]).await?;
-    let kinds = rows.iter().map(|row| (AgencyId(row.get(0)), row.get(1))).collect();
-    Ok(Posts::stored(posts, kinds))
+    let agency = |row: &tokio_postgres::Row| Agency { kind: row.get(1), municipality: row.get(2) };
+    let agencies = rows.iter().map(|row| (AgencyId(row.get(0)), agency(row))).collect();
+    let mut policies = Policies::default();
+    for row in client.query(&in_schema(policies::LOAD, number), &[]).await? {
+        policies.adopt(row.get(0), row.get(1), row.get::<_, i64>(2) as u64);
+    }
+    Ok(Posts::stored(posts, agencies, policies))
 }
 
 /// Loads what the entries need and the fold does not hold.
@@ -97,6 +110,7 @@ pub(crate) async fn missing(
 
 #[derive(Default)]
 struct Stored {
+    municipality: String,
     circle: Circle,
     events: Vec<CaseEvent>,
     sights: BTreeMap<PostId, Sight>,
@@ -142,6 +156,7 @@ async fn cases(
         let case = stored.entry(row.get(0)).or_default();
         case.circle.lead = row.get::<_, Option<Uuid>>(1).map(PostId);
         case.checked = Some(Checked { day: row.get(2), position: row.get::<_, i64>(3) as u64 });
+        case.municipality = row.get(4);
     }
     for row in sights {
         let case = stored.entry(row.get(0)).or_default();
@@ -157,6 +172,8 @@ async fn cases(
             commitment: row.get::<_, &[u8]>(5).try_into().unwrap_or_default(),
         });
     }
-    let case = |(id, s): (Uuid, Stored)| (CaseId(id), Case::stored(s.circle, s.events, s.sights, s.checked));
+    let case = |(id, s): (Uuid, Stored)| {
+        (CaseId(id), Case::stored(s.municipality, s.circle, s.events, s.sights, s.checked))
+    };
     Ok(stored.into_iter().map(case).collect())
 }

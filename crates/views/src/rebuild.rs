@@ -173,6 +173,9 @@ async fn copy_state(client: &Client, number: i64, fold: &mut Fold) -> Result<u64
     let (mut posts, mut agencies) = (CopyBuffer::new(), CopyBuffer::new());
     fold.posts.copy(&mut posts, &mut agencies);
     tables.extend([("items", items), ("item_posts", item_posts), ("posts", posts), ("agencies", agencies)]);
+    let mut policies = CopyBuffer::new();
+    fold.posts.policies.copy(&mut policies);
+    tables.push(("policies", policies));
     let mut copied = 0;
     for (table, buffer) in tables {
         copied += copy_all(client, &format!("{}.{table}", name(number)), buffer).await?;

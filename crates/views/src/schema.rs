@@ -6,7 +6,7 @@
 use tokio_postgres::Client;
 
 use crate::error::ViewError;
-use crate::{caseload, connect, duties, feed, items, posts, state};
+use crate::{caseload, connect, duties, feed, items, policies, posts, state};
 
 /// Raised whenever a table below changes or the fold answers otherwise; a system with another layout rebuilds.
 pub(crate) const LAYOUT: i32 = 3;
@@ -44,6 +44,7 @@ pub const TABLES: &[&Table] = &[
     &items::POSTS,
     &posts::TABLE,
     &posts::AGENCIES,
+    &policies::TABLE,
     &state::EVENTS,
     &state::SIGHTS,
     &state::GRANTS,
@@ -158,6 +159,8 @@ mod tests {
     use tasuki_domain::circle::{Circle, Grant, Recipient};
     use tasuki_domain::codes::{self, Table as Codes};
     use tasuki_domain::ids::{AgencyId, GrantId, PostId};
+    use tasuki_domain::policy::InForce;
+    use tasuki_domain::purpose::Purpose;
     use tasuki_privacy::{PERSONAL, Viewer, event_level};
     use uuid::Uuid;
 
@@ -173,7 +176,12 @@ mod tests {
         let relations = (0..32).filter_map(|number| Relation::try_from(number).ok());
         for relation in relations {
             for kind in codes::rows(Codes::AgencyKind) {
-                let viewer = Viewer { post, agency: AgencyId(Uuid::from_u128(2)), kind: kind.code.clone() };
+                let viewer = Viewer {
+                    post,
+                    agency: AgencyId(Uuid::from_u128(2)),
+                    kind: kind.code.clone(),
+                    purpose: Purpose::Any,
+                };
                 for granted in [false, true] {
                     let mut circle = Circle::default();
                     circle.relations.entry(post).or_default().insert(relation);
@@ -190,7 +198,11 @@ mod tests {
                     let _ = write!(basis, "{relation:?} {} {granted}:", kind.code);
                     for class in PERSONAL {
                         for party in [false, true] {
-                            let _ = write!(basis, " {:?}", event_level(&viewer, &circle, 0, class, party));
+                            let _ = write!(
+                                basis,
+                                " {:?}",
+                                event_level(&viewer, &circle, InForce::standard(), 0, class, party)
+                            );
                         }
                     }
                     basis.push('\n');

@@ -7,7 +7,7 @@ use crate::changes::Changes;
 use crate::error::ViewError;
 use crate::fold::Fold;
 use crate::schema::in_schema;
-use crate::{caseload, duties, feed, items, posts, state};
+use crate::{caseload, duties, feed, items, policies, posts, state};
 
 /// Moves the cursor, if it is still where this writer left it and nobody has raised the fence since.
 const ADVANCE: &str = "UPDATE $s.cursor SET position = $1, epoch = $2 WHERE position = $3 AND fence = $4";
@@ -53,6 +53,7 @@ impl Statements {
             posts: posts::Statements {
                 posts: prepare(posts::UPSERT).await?,
                 agencies: prepare(posts::UPSERT_AGENCIES).await?,
+                policies: prepare(policies::UPSERT).await?,
             },
             state: state::Statements {
                 events: prepare(state::INSERT_EVENTS).await?,

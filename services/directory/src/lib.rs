@@ -152,6 +152,18 @@ impl DirectoryService for Directory {
         self.command(request, registry::configure_municipality, reply).await
     }
 
+    async fn adopt_policy(
+        &self,
+        request: Request<pb::AdoptPolicyRequest>,
+    ) -> Result<Response<pb::AdoptPolicyResponse>, Status> {
+        let sha256 = tasuki_log::sha256_hex(request.get_ref().text.as_bytes());
+        let decide = |request: &pb::AdoptPolicyRequest, given: &mut Given<'_>| {
+            registry::adopt_policy(request, &sha256, given)
+        };
+        let reply = |sha256| pb::AdoptPolicyResponse { sha256, receipt: None };
+        self.command(request, decide, reply).await
+    }
+
     async fn get_post(
         &self,
         request: Request<pb::GetPostRequest>,

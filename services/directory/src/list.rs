@@ -59,12 +59,14 @@ pub(crate) async fn consents(
             shown.push(one);
             last = Some(*id);
         }
-        let access = Access::of_case(&asking.viewer, &state, day);
+        let rules = platform.directory().in_force(&state.municipality_code, asking.viewer.agency);
+        let access = Access::of_case(&asking.viewer, &state, rules, day);
         if shown.is_empty() && after.is_none() && !access.in_circle() {
             return Err(errors::not_found());
         }
         let mut disclosed = Disclosed::default();
         disclosed.add(Some((case, epoch)), [], [], access.grants());
+        disclosed.by((case, epoch), access.rules());
         let token = |id: GrantId| page::token(platform.keyring(), &bound, id.0.as_bytes());
         let answer = pb::ListConsentsResponse {
             consents: shown,

@@ -58,7 +58,8 @@ async fn one(
     let (_, epoch, state) = loaded.into_iter().next().ok_or_else(errors::not_found)?;
     let referral = state.referrals.get(&id).ok_or_else(errors::not_found)?;
     let record = submission(platform, referral).await?;
-    let access = Access::of_case(&asking.viewer, &state, platform.today());
+    let rules = platform.directory().in_force(&state.municipality_code, asking.viewer.agency);
+    let access = Access::of_case(&asking.viewer, &state, rules, platform.today());
     let recorded = day_of(Timestamp::from_microsecond(record.recorded_at_us).unwrap_or_default());
     let then = access.of_what_was_recorded_on(recorded);
     let lens = then.event_of(&record.header);
@@ -77,6 +78,7 @@ async fn one(
     };
     let mut disclosed = Disclosed::default();
     let keys: Vec<String> = content.iter().flat_map(|c| &c.facts).map(|fact| fact.key.clone()).collect();
+    disclosed.by((case, epoch), access.rules());
     disclosed.add(Some((case, epoch)), [referral.submission], keys, access.grants());
     // What became of it is for those whose part it is now, and for those who read of every referral.
     let told_now = referral.parties().any(|party| party == asking.post())

@@ -88,6 +88,7 @@ commands! {
         RetirePost RetirePostRequest RetirePostResponse,
         RevokeCredential RevokeCredentialRequest RevokeCredentialResponse,
         ConfigureMunicipality ConfigureMunicipalityRequest ConfigureMunicipalityResponse,
+        AdoptPolicy AdoptPolicyRequest AdoptPolicyResponse,
     }
     intake ConsultationService {
         RecordConsultation RecordConsultationRequest RecordConsultationResponse,
@@ -350,14 +351,17 @@ fn assemble<B: Basis, R, P: Response>(
 /// The cases of which somebody may read more or less from here on.
 ///
 /// A referral that moves is among them: who declined it has what was sent before it no more, even where something
-/// else keeps the post in the circle.
+/// else keeps the post in the circle. A municipality's row stands for all its cases: reads hold it beside theirs, and
+/// its epoch is the version of its stream.
 fn disclosed_cases(decided: &Decided) -> impl Iterator<Item = Uuid> + '_ {
     let effects = &decided.effects;
     let circle = effects.circle.iter().map(|c| &c.case_id);
     let grants = effects.grants.iter().map(|g| &g.case_id);
     let leads = effects.leads.iter().map(|l| &l.case_id);
     let referrals = effects.items.iter().filter(|i| i.kind() == ItemKind::ItemReferral).map(|i| &i.case_id);
-    circle.chain(grants).chain(leads).chain(referrals).filter_map(|id| Uuid::try_parse(id).ok())
+    let municipality = (decided.stream.kind == Kind::Municipality).then_some(decided.stream.id);
+    let cases = circle.chain(grants).chain(leads).chain(referrals);
+    cases.filter_map(|id| Uuid::try_parse(id).ok()).chain(municipality)
 }
 
 fn header(

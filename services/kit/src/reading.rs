@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tasuki_domain::directory::Directory;
 use tasuki_domain::ids::{CaseId, GrantId, PostId};
+use tasuki_domain::policy::InForce;
+use tasuki_domain::purpose::Purpose;
 use tasuki_log::reads::ReadOutcome;
 use tasuki_log::{AppendError, ReadEntry};
-use tasuki_privacy::{POLICY_VERSION, Viewer};
+use tasuki_privacy::{Viewer, policy_version};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -44,7 +46,8 @@ impl Asking {
         }
         // An agency that is not known reads its own part only.
         let kind = directory.agency_of(post).map(|agency| agency.kind.clone()).unwrap_or_default();
-        let viewer = Viewer { post, agency: context.actor.agency, kind };
+        let purpose = Purpose::of(&context.purpose);
+        let viewer = Viewer { post, agency: context.actor.agency, kind, purpose };
         Ok(Self { context, viewer, method })
     }
 
@@ -54,8 +57,10 @@ impl Asking {
     }
 
     /// The record of what is read of these cases, each with the disclosure epoch that the policy was evaluated under.
+    /// `rules` are the policies by which that was found; `None` where nothing was asked of a policy.
     pub fn entry(
         &self,
+        rules: Option<&InForce>,
         cases: Vec<(CaseId, u64)>,
         events: Vec<Uuid>,
         fact_keys: Vec<String>,
@@ -70,14 +75,15 @@ impl Asking {
             events,
             fact_keys,
             grants: grants.into_iter().map(|g| g.0).collect(),
-            policy_version: POLICY_VERSION,
+            policy_version: rules.map_or_else(|| policy_version(&InForce::standard()), policy_version),
+            policies: rules.map(|rules| rules.rows.clone()).unwrap_or_default(),
         }
     }
 
     /// The records of an answer, one for each case; of an answer that discloses nothing, one without a case.
     fn entries(&self, disclosed: Disclosed) -> Vec<ReadEntry> {
         if disclosed.0.is_empty() {
-            return vec![self.entry(Vec::new(), Vec::new(), Vec::new(), Vec::new())];
+            return vec![self.entry(None, Vec::new(), Vec::new(), Vec::new(), Vec::new())];
         }
         let entry = |(case, mut part): (Option<CaseId>, Part)| {
             part.fact_keys.sort_unstable();
@@ -85,7 +91,7 @@ impl Asking {
             part.grants.sort_unstable();
             part.grants.dedup();
             let cases = case.map(|case| (case, part.epoch)).into_iter().collect();
-            self.entry(cases, part.events, part.fact_keys, part.grants)
+            self.entry(part.rules.as_ref(), cases, part.events, part.fact_keys, part.grants)
         };
         disclosed.0.into_iter().map(entry).collect()
     }
@@ -101,9 +107,18 @@ struct Part {
     events: Vec<Uuid>,
     fact_keys: Vec<String>,
     grants: Vec<GrantId>,
+    rules: Option<InForce>,
 }
 
 impl Disclosed {
+    /// Notes the policies by which something of the case was found.
+    pub fn by(&mut self, case: (CaseId, u64), rules: &InForce) {
+        self.add(Some(case), [], [], []);
+        if let Some(part) = self.0.get_mut(&Some(case.0)) {
+            part.rules = Some(rules.clone());
+        }
+    }
+
     /// Adds something of a case that was looked at under an epoch; `None` for what belongs to no case.
     ///
     /// Where a case was looked at more than once, the earliest look counts.
@@ -141,6 +156,8 @@ where
         if recorded && platform.today() == today {
             return Ok(answer);
         }
+        // It may be the policy that has changed: the directory is then behind.
+        platform.refresh_directory().await.map_err(|e| errors::fault(&e))?;
     }
     Err(errors::append_failed(&AppendError::Conflict))
 }
@@ -182,7 +199,8 @@ mod tests {
             expires_at_s: 0,
             traceparent: None,
         };
-        let viewer = Viewer { post: actor.post, agency: actor.agency, kind: String::new() };
+        let viewer =
+            Viewer { post: actor.post, agency: actor.agency, kind: String::new(), purpose: Purpose::Unknown };
         Asking { context, viewer, method: "Test/Read" }
     }
 

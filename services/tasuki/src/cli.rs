@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tasuki_telemetry::TelemetryConfig;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
-use crate::{Error, bench, call, demo, maintain, serve, token, up, verify, verify_feed};
+use crate::{Error, bench, call, demo, maintain, policy, serve, token, up, verify, verify_feed};
 
 /// Tasuki (襷): one shared timeline for children with medical care needs.
 #[derive(Parser)]
@@ -36,6 +36,11 @@ enum Command {
     VerifyFeed(verify_feed::VerifyFeedArgs),
     /// Print the signed head of the log, for an auditor to keep; `verify --since-head` proves that it is still there.
     AuditHead(maintain::DatabaseArgs),
+    /// Check a municipality's visibility policy, or bring it into force.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Tell what a post sees of a case, class by class and key by key, and why.
+    Explain(policy::ExplainArgs),
     /// Print NATS credentials for one post's notices.
     NatsCreds(maintain::CredsArgs),
     /// Measure on real parts, each against a yardstick in the same run.
@@ -138,6 +143,8 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::Verify(args) => verify::verify(args).await,
         Command::VerifyFeed(args) => verify_feed::run(args).await,
         Command::AuditHead(args) => verify::audit_head(args).await,
+        Command::Policy(command) => policy::run(command).await,
+        Command::Explain(args) => policy::explain(args).await,
         Command::NatsCreds(args) => maintain::nats_creds(args).await,
         Command::Bench(args) => bench::run(args).await,
     }

@@ -5,7 +5,8 @@
 //! * [`demo`] plays the example story on [`up`] and prints four timelines side by side.
 //! * [`serve`] is [`node`] against servers that somebody else keeps.
 //! * [`mod@bench`] measures, each figure against a yardstick in the same run.
-//! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, NATS credentials), [`verify`] (and the auditor's head), [`verify_feed`].
+//! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, NATS credentials), [`verify`] (and the auditor's
+//!   head), [`verify_feed`], [`policy`] (check, adopt, explain).
 
 mod again;
 pub mod bench;
@@ -20,6 +21,7 @@ pub mod layer;
 mod listen;
 pub mod maintain;
 pub mod node;
+pub mod policy;
 pub mod region;
 pub mod secrets;
 pub mod serve;

@@ -22,7 +22,7 @@ use tasuki_domain::dictionary::{self, Field};
 use tasuki_domain::ids::{CaseId, PostId};
 use tasuki_log::Record;
 use tasuki_log::read::timestamp;
-use tasuki_privacy::{Access, Level};
+use tasuki_privacy::{Access, Level, UNTOLD, says_untold};
 use uuid::Uuid;
 
 use crate::redact::{self, recorded_on};
@@ -102,6 +102,7 @@ struct Said {
 /// Every statement that the viewer reads and of whose withdrawal it does not know.
 fn all_said(access: &Access<'_>, events: &[(Record, Event)]) -> Vec<Said> {
     let withdrawn = known_withdrawals(access, events);
+    let untold = is_untold(events);
     let mut all = Vec::new();
     for (at, (record, event)) in events.iter().enumerate() {
         if matches!(event, Event::ReferralSubmitted(sent) if withdrawn.contains(sent.referral_id.as_str())) {
@@ -112,7 +113,7 @@ fn all_said(access: &Access<'_>, events: &[(Record, Event)]) -> Vec<Said> {
         for mut fact in event.facts() {
             let Some(place) = place_of(&fact.key) else { continue };
             let level = lens.fact_level(&fact.key);
-            if !lens.fact(&mut fact) {
+            if untold && lens.hides_untold(&fact.key) || !lens.fact(&mut fact) {
                 continue;
             }
             let day = day_of(record, &fact);
@@ -132,6 +133,19 @@ fn all_said(access: &Access<'_>, events: &[(Record, Event)]) -> Vec<Said> {
         }
     }
     all
+}
+
+/// Whether some agency's newest word is that the family has not been told the diagnosis: it said so of the child, not of
+/// one letter.
+fn is_untold(events: &[(Record, Event)]) -> bool {
+    let mut newest: BTreeMap<&str, bool> = BTreeMap::new();
+    for (record, event) in events {
+        let facts = event.facts();
+        if facts.iter().any(|fact| fact.key == UNTOLD) {
+            newest.insert(record.header.agency_id.as_str(), says_untold(facts.iter()));
+        }
+    }
+    newest.into_values().any(|untold| untold)
 }
 
 /// The referrals that were taken back, as far as the viewer reads so; to everybody else they stand as before.

@@ -10,6 +10,8 @@ use tasuki_contract::event::v1::{Effects, Header, Relation};
 use tasuki_contract::intake::v1::{ReferralSubmitted, ReferralWithdrawn};
 use tasuki_domain::circle::{Circle, Grant, Recipient};
 use tasuki_domain::ids::{AgencyId, GrantId};
+use tasuki_domain::policy::InForce;
+use tasuki_domain::purpose::Purpose;
 use tasuki_privacy::{PERSONAL, Viewer};
 
 use super::*;
@@ -20,7 +22,7 @@ const MY_AGENCY: AgencyId = AgencyId(Uuid::from_u128(3));
 const OTHERS: AgencyId = AgencyId(Uuid::from_u128(4));
 
 fn viewer(kind: &str) -> Viewer {
-    Viewer { post: ME, agency: MY_AGENCY, kind: kind.into() }
+    Viewer { post: ME, agency: MY_AGENCY, kind: kind.into(), purpose: Purpose::Any }
 }
 
 fn circle(relation: Option<Relation>, classes: &[DataClass]) -> Circle {
@@ -69,13 +71,35 @@ fn referral(number: u128, agency: AgencyId, party: bool, facts: Vec<Fact>) -> (R
 
 fn made(kind: &str, circle: &Circle, events: &[(Record, Event)]) -> Card {
     let viewer = viewer(kind);
-    let access = Access::new(&viewer, circle, 20_000);
+    let access = Access::new(&viewer, circle, InForce::standard(), 20_000);
     let lead = circle.lead.map(|post| (post, "00-0000-0000".to_owned()));
     card(CASE, &access, lead, events)
 }
 
 fn keys(card: &Card) -> Vec<&str> {
     card.fact_keys.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn an_untold_diagnosis_stands_on_no_card_until_the_agency_that_said_so_says_otherwise() {
+    let flag = |untold| Fact { key: UNTOLD.into(), value: Some(Value::Flag(untold)), ..Fact::default() };
+    let hospital = AgencyId(Uuid::from_u128(6));
+    let untold = referral(1, hospital, false, vec![flag(true), text("primary_diagnosis", "MARK")]);
+    let elsewhere =
+        referral(2, OTHERS, false, vec![text("primary_diagnosis", "MARK"), text("allergies", "MARK")]);
+    let told = referral(3, hospital, false, vec![flag(false)]);
+    for kind in ["family", "mcc_coordinator_office", "visiting_nurse_station", "hospital"] {
+        let relation = if kind == "family" { Relation::Family } else { Relation::Receiver };
+        let circle = circle(Some(relation), &PERSONAL);
+        let doctor = kind == "hospital";
+        let before = made(kind, &circle, &[untold.clone(), elsewhere.clone()]);
+        assert_eq!(keys(&before).contains(&"primary_diagnosis"), doctor, "{kind}");
+        let after = made(kind, &circle, &[untold.clone(), elsewhere.clone(), told.clone()]);
+        assert!(keys(&after).contains(&"primary_diagnosis"), "{kind}");
+        // The list says the same before and after.
+        assert_eq!(before.response.withheld_keys, after.response.withheld_keys);
+        assert_eq!(before.response.withheld_keys.contains(&"primary_diagnosis".to_owned()), !doctor);
+    }
 }
 
 #[test]
@@ -237,7 +261,7 @@ fn a_dispute_between_values_that_are_withheld_is_not_told() {
     let circle = circle(Some(Relation::Receiver), &PERSONAL);
     let by = |number, agency, list: &[&str]| sent(number, agency, lines("devices", list, None));
     let viewer = viewer(COORDINATOR);
-    let access = Access::new(&viewer, &circle, 20_000);
+    let access = Access::new(&viewer, &circle, InForce::standard(), 20_000);
     assert_eq!(access.fact_level("devices"), Level::Summary);
     let card = made(COORDINATOR, &circle, &[by(1, OTHERS, &["x"]), by(2, THIRD, &[])]);
     assert_eq!(statements(&card), [None]);

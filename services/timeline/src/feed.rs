@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use prost::Message as _;
 use tasuki_domain::circle::Circle;
 use tasuki_domain::ids::CaseId;
+use tasuki_domain::policy::InForce;
 use tasuki_kit::{Platform, page};
 use tasuki_log::reads::ReadOutcome;
 use tasuki_log::{LogError, ReadEntry, Record};
@@ -47,8 +48,9 @@ impl Page {
         Ok(Self { rows: with_records(platform, rows).await?, sights })
     }
 
-    /// Looks at a case again, after a disclosure of it has changed.
+    /// Looks at a case again, after a disclosure of it has changed: perhaps by another policy.
     pub(crate) async fn look_again(&mut self, platform: &Platform, case: CaseId) -> Result<(), Status> {
+        platform.refresh_directory().await.map_err(errors::log)?;
         self.sights.insert(case, Sight::load(platform, case).await?);
         Ok(())
     }
@@ -63,13 +65,15 @@ impl Page {
         let (row, record) = &self.rows[index];
         let (nobody, day) = (Circle::default(), platform.today());
         let sight = row.case.and_then(|case| self.sights.get(&case));
-        let outside = || Access::new(&asking.viewer, &nobody, day);
+        // What belongs to no case is its parties' own part, which no policy narrows.
+        let outside = || Access::new(&asking.viewer, &nobody, InForce::standard(), day);
         let access = sight.map_or_else(outside, |sight| sight.access(&asking.viewer, day));
         let event = open_for(platform, &access, record).await?;
         let disclosure = redact::item(row, record, event, &access);
         let entry = disclosure.tells().then(|| {
             let cases = sight.map(|s| (s.case, s.epoch)).into_iter().collect();
-            asking.entry(cases, vec![row.event_id], disclosure.fact_keys.clone(), access.grants())
+            let keys = disclosure.fact_keys.clone();
+            asking.entry(Some(access.rules()), cases, vec![row.event_id], keys, access.grants())
         });
         Ok((disclosure, entry))
     }

@@ -25,6 +25,7 @@ mod card;
 mod cursor;
 mod desk;
 mod errors;
+mod explain;
 mod feed;
 mod ledger;
 mod ledger_words;

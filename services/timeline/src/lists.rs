@@ -76,6 +76,7 @@ async fn entries(
             continue;
         }
         let lead = row.lead.filter(|_| access.class_level(DataClass::Lead) == Level::Full);
+        disclosed.by((row.case, sight.epoch), access.rules());
         disclosed.add(Some((row.case, sight.epoch)), [], [], access.grants());
         cases.push(pb::CaseloadEntry {
             case_id: row.case.to_string(),

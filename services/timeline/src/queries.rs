@@ -44,6 +44,7 @@ pub(crate) async fn card(
         let lead = sight.circle().lead.map(|post| (post, telephone_of(platform, post)));
         let made = card::card(case, &access, lead, &events);
         let mut disclosed = Disclosed::default();
+        disclosed.by((case, sight.epoch), access.rules());
         disclosed.add(Some((case, sight.epoch)), made.events, made.fact_keys, access.grants());
         let etag = etag(platform, &made.response);
         Ok((pb::GetCaseCardResponse { etag, ..made.response }, disclosed))
@@ -106,6 +107,7 @@ async fn visible(
         }
         let mut disclosed = Disclosed::default();
         if !found.is_empty() || access.in_circle() {
+            disclosed.by((case, sight.epoch), access.rules());
             disclosed.add(Some((case, sight.epoch)), [], [], access.grants());
         }
         for Disclosure { item, fact_keys } in &found {

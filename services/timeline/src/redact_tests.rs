@@ -12,6 +12,8 @@ use tasuki_contract::intake::v1::ReferralSubmitted;
 use tasuki_contract::minutes::v1::MeetingScheduled;
 use tasuki_domain::circle::{Circle, Grant, Recipient};
 use tasuki_domain::ids::{AgencyId, GrantId, PostId};
+use tasuki_domain::policy::InForce;
+use tasuki_domain::purpose::Purpose;
 use tasuki_privacy::Viewer;
 use uuid::Uuid;
 
@@ -62,9 +64,13 @@ fn member_with(classes: &[DataClass]) -> Circle {
 }
 
 fn shown(circle: &Circle, record: &Record, event: Option<Event>) -> Disclosure {
-    let viewer =
-        Viewer { post: ME, agency: AgencyId(Uuid::from_u128(3)), kind: "mcc_coordinator_office".into() };
-    item(&row(), record, event, &Access::new(&viewer, circle, 20_000))
+    let viewer = Viewer {
+        post: ME,
+        agency: AgencyId(Uuid::from_u128(3)),
+        kind: "mcc_coordinator_office".into(),
+        purpose: Purpose::Any,
+    };
+    item(&row(), record, event, &Access::new(&viewer, circle, InForce::standard(), 20_000))
 }
 
 #[test]
@@ -157,13 +163,17 @@ fn an_item_never_shows_a_position() {
 
 #[test]
 fn an_item_names_every_key_that_its_viewer_does_not_read_in_full_and_no_other() {
-    let viewer =
-        Viewer { post: ME, agency: AgencyId(Uuid::from_u128(3)), kind: "mcc_coordinator_office".into() };
+    let viewer = Viewer {
+        post: ME,
+        agency: AgencyId(Uuid::from_u128(3)),
+        kind: "mcc_coordinator_office".into(),
+        purpose: Purpose::Any,
+    };
     let referral: Event = ReferralSubmitted::default().into();
     let circles = [member_with(&[]), member_with(&[DataClass::Identity, DataClass::ReferralState])];
     for (circle, party) in circles.iter().flat_map(|circle| [(circle, false), (circle, true)]) {
         let record = record(&referral, CASE.0, party);
-        let access = Access::new(&viewer, circle, 20_000);
+        let access = Access::new(&viewer, circle, InForce::standard(), 20_000);
         let lens = access.event_of(&record.header);
         let less = |key: &str| lens.fact_level(key) < tasuki_privacy::Level::Full;
         let expected: BTreeSet<&str> =

@@ -17,7 +17,7 @@ use crate::asking::Asking;
 use crate::desk::{Desk, TimelineOptions};
 use crate::seats::Seats;
 use crate::stream::{self, Subscription};
-use crate::{ledger, links, lists, queries};
+use crate::{explain, ledger, links, lists, queries};
 
 /// Items that a stream may hold unsent.
 const UNSENT_MAX: usize = 1;
@@ -61,6 +61,14 @@ impl TimelineService for Timeline {
     ) -> Result<Response<pb::GetTimelineResponse>, Status> {
         let asking = self.asking(request.metadata(), "TimelineService/GetTimeline").await?;
         queries::timeline(&self.desk, &asking, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn explain_access(
+        &self,
+        request: Request<pb::ExplainAccessRequest>,
+    ) -> Result<Response<pb::ExplainAccessResponse>, Status> {
+        let asking = self.asking(request.metadata(), "TimelineService/ExplainAccess").await?;
+        explain::explain(&self.desk, &asking, request.get_ref()).await.map(Response::new)
     }
 
     async fn list_caseload(

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use tasuki_domain::case::CaseState;
 use tasuki_domain::circle::Circle;
+use tasuki_domain::directory::Directory;
 use tasuki_domain::ids::CaseId;
+use tasuki_domain::policy::InForce;
 use tasuki_kit::Platform;
 use tasuki_privacy::{Access, Viewer};
 use tonic::Status;
@@ -21,6 +23,9 @@ pub(crate) struct Sight {
     pub case: CaseId,
     pub epoch: u64,
     pub state: Arc<CaseState>,
+    /// Whose policies were in force when the case was looked at. One that has been replaced since has another version
+    /// when the read is put on record.
+    directory: Arc<Directory>,
 }
 
 impl Sight {
@@ -29,7 +34,7 @@ impl Sight {
         let loaded = platform.cases_with_epochs(&[case]).await.map_err(errors::log)?;
         let (epoch, state) =
             loaded.into_iter().next().map(|(_, epoch, state)| (epoch, state)).unwrap_or_default();
-        Ok(Self { case, epoch, state })
+        Ok(Self { case, epoch, state, directory: platform.directory() })
     }
 
     pub(crate) fn circle(&self) -> &Circle {
@@ -38,7 +43,12 @@ impl Sight {
 
     /// What the viewer may read of the case on a day, counted from 1970-01-01.
     pub(crate) fn access<'a>(&'a self, viewer: &'a Viewer, day: i32) -> Access<'a> {
-        Access::of_case(viewer, &self.state, day)
+        Access::of_case(viewer, &self.state, self.rules(viewer), day)
+    }
+
+    /// The policies under which the viewer reads the case.
+    pub(crate) fn rules(&self, viewer: &Viewer) -> InForce {
+        self.directory.in_force(&self.state.municipality_code, viewer.agency)
     }
 }
 
@@ -54,5 +64,7 @@ pub(crate) async fn load_all(
         return Ok(HashMap::new());
     }
     let loaded = platform.cases_with_epochs(&ids).await.map_err(errors::log)?;
-    Ok(loaded.into_iter().map(|(case, epoch, state)| (case, Sight { case, epoch, state })).collect())
+    let directory = platform.directory();
+    let sight = |(case, epoch, state)| (case, Sight { case, epoch, state, directory: directory.clone() });
+    Ok(loaded.into_iter().map(sight).collect())
 }

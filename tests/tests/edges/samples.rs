@@ -8,6 +8,8 @@ use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use tasuki::region;
 
+// By its path, since another test shares this file.
+#[path = "samples/consents.rs"]
 mod consents;
 
 /// One method with a request that is well formed.
@@ -25,6 +27,9 @@ pub struct Sample {
 
 /// Nothing has this id.
 const NOBODY: &str = "0193aaaa-0000-7000-8000-00000000000e";
+
+/// A policy that reads, of the municipality of the region.
+const POLICY: &str = include_str!("../../../deploy/policies/example-narrow.toml");
 
 fn day(from_today: i64) -> Value {
     let day = Timestamp::now().in_tz("Asia/Tokyo").unwrap().date().saturating_add(from_today.days());
@@ -140,6 +145,12 @@ fn directory() -> Vec<Sample> {
                 "kindsThatMayLead": ["mcc_coordinator_office"],
             }),
             &["context", "context.occurred_at", "kinds_that_may_lead"],
+        ),
+        by_operator(
+            "DirectoryService/AdoptPolicy",
+            "UNKNOWN_MUNICIPALITY",
+            json!({"context": context(), "text": POLICY.replace("131172", "131199")}),
+            &["context", "context.occurred_at"],
         ),
     ]
 }
@@ -424,6 +435,12 @@ fn queries() -> Vec<Sample> {
             "",
             page(json!({"afterEventId": NOBODY})),
             &["page_size", "after_event_id"],
+        ),
+        of(
+            "TimelineService/ExplainAccess",
+            "NOT_FOUND",
+            json!({"caseId": NOBODY, "postId": NOBODY, "purpose": "nursery_entry"}),
+            &["post_id", "purpose"],
         ),
         of("TimelineService/ReadFeed", "", page(json!({})), &["page_size"]),
         of("TimelineService/GetFeedHead", "", json!({}), &[]),

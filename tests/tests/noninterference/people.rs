@@ -4,10 +4,14 @@ use tasuki_contract::directory::v1 as pb;
 use tasuki_domain::decision::{Actor, Decided, Kind, StreamRef};
 use tasuki_domain::effects::Doing;
 use tasuki_domain::ids::{AgencyId, PostId, derived, municipality_stream};
+use tasuki_domain::purpose::Purpose;
 use tasuki_privacy::Viewer;
 use uuid::Uuid;
 
 use crate::history::Step;
+
+/// For which everybody asks.
+const PURPOSE: &str = "care_coordination";
 
 pub const MUNICIPALITY: &str = "131172";
 
@@ -36,6 +40,7 @@ pub fn ward() -> Viewer {
         post: PostId(derived(&["pairs", "ward", "post"])),
         agency: AgencyId(derived(&["pairs", "ward", "agency"])),
         kind: WARD_KIND.to_owned(),
+        purpose: Purpose::of(PURPOSE),
     }
 }
 
@@ -47,6 +52,7 @@ pub fn person(bundle: usize, place: usize) -> Viewer {
         post: PostId(derived(&["pairs", "post", &bundle.to_string(), kind])),
         agency: AgencyId(derived(&["pairs", "agency", kind, &own])),
         kind: kind.to_owned(),
+        purpose: Purpose::of(PURPOSE),
     }
 }
 

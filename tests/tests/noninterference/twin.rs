@@ -117,7 +117,8 @@ async fn platform(world: &World) -> Platform {
     let verifier = Arc::new(Verifier::new(vec![issuer.trust("tasuki").unwrap()]).unwrap());
     let keyring = world.secrets.keyring.clone();
     let writer = WriterOptions { patience: Duration::from_secs(60), ..WriterOptions::default() };
-    Platform::start(PlatformOptions { database, keyring, verifier, writer }).await.unwrap()
+    let clock = tasuki_kit::clock::Clock::default();
+    Platform::start(PlatformOptions { database, keyring, verifier, writer, clock }).await.unwrap()
 }
 
 /// Steps with their versions.

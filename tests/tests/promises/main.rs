@@ -7,6 +7,7 @@ mod p2_nobody_dropped;
 mod p4_alike;
 mod p4_asked_before;
 mod p4_need_to_know;
+mod p4_policy;
 mod p5_withdrawal;
 mod p6_replay;
 mod p7_ledger;

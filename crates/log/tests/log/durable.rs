@@ -31,6 +31,7 @@ fn read() -> ReadEntry {
         fact_keys: Vec::new(),
         grants: Vec::new(),
         policy_version: 1,
+        policies: vec![],
     }
 }
 

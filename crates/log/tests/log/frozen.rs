@@ -32,6 +32,7 @@ fn read_of(case: Uuid) -> ReadEntry {
         fact_keys: Vec::new(),
         grants: Vec::new(),
         policy_version: 1,
+        policies: vec![],
     }
 }
 

@@ -18,6 +18,7 @@ fn read_of(case: Uuid, epoch: u64) -> ReadEntry {
         fact_keys: vec!["allergies".into()],
         grants: vec![Uuid::now_v7()],
         policy_version: 1,
+        policies: vec![],
     }
 }
 
@@ -79,6 +80,7 @@ async fn reads_that_come_together_are_recorded_each_with_its_own_lists() {
                 fact_keys: odd.iter().cycle().skip(n).take(n % 6).map(|key| (*key).to_owned()).collect(),
                 grants: ids(n * 7 % 3),
                 policy_version: n as i32,
+                policies: vec![],
                 purpose: odd[n % odd.len()].to_owned(),
                 ..read_of(unchanged, 0)
             }

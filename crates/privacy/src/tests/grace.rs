@@ -7,6 +7,7 @@ use tasuki_contract::{DataClass, Event};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::decision::Recorded;
 use tasuki_domain::ids::CaseId;
+use tasuki_domain::policy::InForce;
 
 use super::*;
 use crate::{Access, Level};
@@ -49,7 +50,7 @@ fn granted(grace_days: i32) -> Effects {
 /// What the post reads on a day of something that was recorded on another.
 fn level(state: &CaseState, post: PostId, day: i32, recorded: i32) -> Level {
     let viewer = Viewer { post, ..viewer(kind_of(ReaderGroup::Vn)) };
-    let access = Access::of_case(&viewer, state, day);
+    let access = Access::of_case(&viewer, state, InForce::standard(), day);
     access.of_what_was_recorded_on(recorded).class_level(DataClass::Identity)
 }
 
@@ -61,7 +62,7 @@ fn who_had_something_keeps_it_for_the_grace_and_gets_nothing_newer() {
         assert_eq!(level(&state, ME, day, LAST), Level::Full, "{day}");
         assert_eq!(level(&state, ME, day, LAST + 1), Level::None, "what came after its last day, on {day}");
         let viewer = viewer(kind_of(ReaderGroup::Vn));
-        let access = Access::of_case(&viewer, &state, day);
+        let access = Access::of_case(&viewer, &state, InForce::standard(), day);
         assert_eq!(access.class_level(DataClass::Identity), Level::None, "what stands now is new");
         assert!(
             access.withheld_classes().contains(&DataClass::Identity),

@@ -89,7 +89,7 @@ fn no_hidden_field_of_any_event_type_is_left_for_any_group_and_standing() {
             let me = viewer(kind_of(*group));
             for standing in Standing::ALL {
                 let (circle, party) = standing.circle(&me.kind);
-                let access = Access::new(&me, &circle, TODAY);
+                let access = Access::new(&me, &circle, rules(), TODAY);
                 for author in [false, true] {
                     nothing_hidden_is_left(&access.event(rule.class, party, author), &event);
                 }
@@ -130,7 +130,7 @@ fn every_marker_is_in_the_filled_event_before_it_is_reduced() {
 fn an_author_reads_its_own_event_whole_but_for_what_is_sealed() {
     let me = viewer("other");
     let empty = Circle::default();
-    let access = Access::new(&me, &empty, TODAY);
+    let access = Access::new(&me, &empty, rules(), TODAY);
     for rule in RULES.iter().filter(|r| PERSONAL.contains(&r.class)) {
         let event = filled(rule.type_name);
         let left = access.event(rule.class, false, true).redact(event.clone()).unwrap();
@@ -198,7 +198,7 @@ proptest! {
         author in proptest::bool::weighted(0.2),
     ) {
         let me = viewer(&kind);
-        let access = Access::new(&me, &circle, TODAY);
+        let access = Access::new(&me, &circle, rules(), TODAY);
         for rule in RULES {
             nothing_hidden_is_left(&access.event(rule.class, party, author), &filled(rule.type_name));
         }
@@ -207,7 +207,7 @@ proptest! {
     #[test]
     fn reducing_twice_is_reducing_once((circle, kind) in any_circle(), party: bool) {
         let me = viewer(&kind);
-        let access = Access::new(&me, &circle, TODAY);
+        let access = Access::new(&me, &circle, rules(), TODAY);
         for rule in RULES {
             let lens = access.event(rule.class, party, false);
             let once = lens.redact(filled(rule.type_name));
@@ -226,7 +226,7 @@ proptest! {
         let me = viewer(&kind);
         let mut more = circle.clone();
         more.grants.insert(GrantId(Uuid::from_u128(9)), grant(Recipient::Post(ME), PERSONAL));
-        let (less, more) = (Access::new(&me, &circle, TODAY), Access::new(&me, &more, TODAY));
+        let (less, more) = (Access::new(&me, &circle, rules(), TODAY), Access::new(&me, &more, rules(), TODAY));
         for class in PERSONAL {
             prop_assert!(less.class_level(class) <= more.class_level(class));
         }

@@ -72,7 +72,7 @@ fn asked_circle() -> Circle {
 
 fn levels(case: &CaseState, header: &Header) -> (Level, Level) {
     let me = viewer("visiting_nurse_station");
-    let access = Access::of_case(&me, case, TODAY);
+    let access = Access::of_case(&me, case, rules(), TODAY);
     let lens = access.event_of(header);
     assert_eq!(lens.is_told(), lens.level() > Level::None);
     (lens.level(), lens.fact_level("birth_date"))
@@ -118,7 +118,7 @@ fn a_party_that_was_never_asked_keeps_its_own_part_wherever_the_referral_stands(
 #[test]
 fn where_nobody_says_how_a_referral_stands_who_was_asked_keeps_its_open_fields() {
     let (me, circle) = (viewer("visiting_nurse_station"), asked_circle());
-    let access = Access::new(&me, &circle, TODAY);
+    let access = Access::new(&me, &circle, rules(), TODAY);
     let lens = access.event_of(&submission(&[SENDER, ME], ME));
     assert_eq!((lens.level(), lens.fact_level("birth_date")), (Level::Own, Level::None));
     let elsewhere = CaseState { circle: circle.clone(), ..CaseState::default() };
@@ -130,7 +130,7 @@ fn who_read_referrals_by_table_and_grant_still_does_after_declining_one() {
     let me = viewer("mcc_coordinator_office");
     let circle = circle(&[Relation::Lead], [grant(Recipient::Post(ME), PERSONAL)]);
     let case = case(circle, OTHER, Stage::Submitted, &[ME]);
-    let access = Access::of_case(&me, &case, TODAY);
+    let access = Access::of_case(&me, &case, rules(), TODAY);
     assert_eq!(access.event_of(&submission(&[SENDER, ME], ME)).level(), Level::Full);
 }
 
@@ -139,7 +139,7 @@ fn another_post_of_the_agency_that_recorded_an_event_is_not_told_of_it() {
     let me = viewer("hospital");
     let case = case(circle(&[], []), OTHER, Stage::Submitted, &[]);
     let sent = Header { agency_id: MY_AGENCY.to_string(), ..submission(&[SENDER, OTHER], OTHER) };
-    let access = Access::of_case(&me, &case, TODAY);
+    let access = Access::of_case(&me, &case, rules(), TODAY);
     let lens = access.event_of(&sent);
     assert!(!lens.is_told() && lens.level() == Level::Full);
 }

@@ -3,12 +3,14 @@
 use prost::Message as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tasuki_contract::directory::v1::{AgencyRegistered, PostCreated};
+use tasuki_contract::cases::v1::CaseOpened;
+use tasuki_contract::directory::v1::{AgencyRegistered, PolicyAdopted, PostCreated};
 use tasuki_contract::event::v1::{
     CircleChange, DutyChange, Effects, Envelope, GrantChange, Header, ItemChange, LeadChange, Recipient,
     Relation, recipient::Who,
 };
 use tasuki_contract::{DataClass, RULES};
+use tasuki_domain::policy::DEFAULT;
 use tasuki_privacy::PERSONAL;
 use uuid::Uuid;
 
@@ -23,6 +25,8 @@ const KINDS: [&str; 9] = [
     "family",
     "npo",
 ];
+const PLACES: [&str; 3] = ["131172", "131199", "122076"];
+const NARROW: &str = include_str!("../../../../deploy/policies/example-narrow.toml");
 const STATES: [&str; 4] = ["submitted", "acknowledged", "accepted", "closed"];
 /// 2026-04-01 00:00 in Tokyo, in microseconds.
 pub const BEGIN_US: i64 = 1_774_969_200_000_000;
@@ -81,7 +85,12 @@ impl History {
     /// Registers an agency of one post, and the post.
     pub fn register(&mut self, n: u64) {
         let kind = KINDS[n as usize % KINDS.len()].to_owned();
-        let agency = AgencyRegistered { agency_id: text(AGENCY, n), kind, ..AgencyRegistered::default() };
+        let agency = AgencyRegistered {
+            agency_id: text(AGENCY, n),
+            kind,
+            municipality_code: PLACES[n as usize % 3].to_owned(),
+            ..AgencyRegistered::default()
+        };
         self.push(
             "tasuki.directory.v1.AgencyRegistered",
             vec![],
@@ -134,13 +143,31 @@ impl History {
             self.pass_hours(hours);
         }
         let personal: Vec<_> = RULES.iter().filter(|rule| PERSONAL.contains(&rule.class)).collect();
+        if self.rng.random_bool(0.004) {
+            self.adopt_policy();
+        }
         let rule = personal[self.rng.random_range(0..personal.len())];
         let mut cases = Vec::new();
         for _ in 0..[0, 1, 1, 1, 1, 1, 2, 3][self.rng.random_range(0..8)] {
             cases.push(self.rng.random_range(0..self.cases));
         }
         let effects = self.effects(&cases);
-        self.push(rule.type_name, cases, effects, &[]);
+        let opens = (rule.type_name == "tasuki.cases.v1.CaseOpened").then(|| CaseOpened {
+            case_id: cases.first().map(|n| text(CASE, *n)).unwrap_or_default(),
+            municipality_code: PLACES[self.rng.random_range(0..PLACES.len())].to_owned(),
+            ..CaseOpened::default()
+        });
+        let payload = opens.map(|event| event.encode_to_vec()).unwrap_or_default();
+        self.push(rule.type_name, cases, effects, &payload);
+    }
+
+    /// Some municipality adopts the default, the example that narrows it, or a text that does not read.
+    pub fn adopt_policy(&mut self) {
+        let place = PLACES[self.rng.random_range(0..PLACES.len())];
+        let text = [DEFAULT, NARROW, "form = 99"][self.rng.random_range(0..3)].to_owned();
+        let event = PolicyAdopted { municipality_code: place.to_owned(), text, ..PolicyAdopted::default() };
+        let payload = event.encode_to_vec();
+        self.push("tasuki.directory.v1.PolicyAdopted", vec![], Effects::default(), &payload);
     }
 
     fn effects(&mut self, cases: &[u64]) -> Effects {

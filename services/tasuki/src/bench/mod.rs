@@ -14,6 +14,7 @@ mod load;
 mod open_loop;
 mod paging;
 mod pgbench;
+mod policy;
 mod process;
 mod reads;
 mod rebuild;
@@ -46,6 +47,8 @@ enum Bench {
     Reads(reads::ReadsArgs),
     /// The views made anew from the log, against COPY of the same rows.
     Rebuild(rebuild::RebuildArgs),
+    /// What the policy costs for one item of a timeline.
+    Policy(policy::PolicyArgs),
     /// Memory of the program when it has nothing to do.
     Idle,
     /// Makes load as it is told on standard input.
@@ -61,6 +64,7 @@ pub async fn run(args: BenchArgs) -> Result<(), Error> {
             Bench::Delivery(args) => delivery::run(args).await,
             Bench::Reads(args) => reads::run(args).await,
             Bench::Rebuild(args) => rebuild::run(args).await,
+            Bench::Policy(args) => policy::run(args).await,
             Bench::Idle => idle::run().await,
             Bench::Load => load::run().await,
         }

@@ -12,7 +12,7 @@ mod received;
 mod rows;
 mod show;
 mod story;
-mod table;
+pub(crate) mod table;
 mod timelines;
 mod tokens;
 mod watch;

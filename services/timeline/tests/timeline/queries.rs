@@ -71,7 +71,7 @@ async fn a_card_shows_what_may_be_read_and_is_on_record() {
         .sql("SELECT post_id, purpose, case_ids[1], cardinality(event_ids), fact_keys[1], cardinality(grant_ids), \
               policy_version FROM log.reads")
         .await;
-    assert_eq!(record, format!("{}|care_coordination|{case}|1|name_kanji|1|2", NURSES.id()));
+    assert_eq!(record, format!("{}|care_coordination|{case}|1|name_kanji|1|300000", NURSES.id()));
 
     // The hospital wrote everything and may read its own words, and of others' what its grant covers: nothing.
     let own = world.card(HOSPITAL, case).await.unwrap();
