@@ -5,8 +5,8 @@
 //! updates the same rows, so nothing evaluated before it is served after it. Records share transactions, each of
 //! which is one statement: PostgreSQL is asked once for all reads that have come together.
 //!
-//! They are a ledger: each task chains and signs what it records ([`crate::ledger`]), and has it anchored now and then
-//! ([`crate::anchors`]). What is written must therefore be known before it is sent. Where an answer is found to be stale,
+//! They are a ledger: each task chains and signs what it records (`ledger`), and has it anchored now and then
+//! (`anchors`). What is written must therefore be known before it is sent. Where an answer is found to be stale,
 //! nothing of the statement is written, and it is sent again without that answer: that is rare, and costs one more.
 
 use std::time::{Duration, SystemTime};

@@ -20,6 +20,7 @@ fn read() -> ReadEntry {
         fact_keys: vec!["allergies".into(), "日本".into()],
         grants: vec![Uuid::now_v7()],
         policy_version: 1,
+        policies: Vec::new(),
     }
 }
 

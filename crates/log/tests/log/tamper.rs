@@ -267,6 +267,7 @@ async fn p9_reads_on_record_that_were_made_anew_are_found_by_the_head_that_an_au
             fact_keys: Vec::new(),
             grants: Vec::new(),
             policy_version: 1,
+            policies: Vec::new(),
         };
         reads.record(entry).await.unwrap();
         anchor_reads(&log.database, &log.keyring).await.unwrap();
