@@ -36,6 +36,10 @@ const DUPLICATES: &[(&str, &str)] = &[
     ("rand_chacha", RANDOM),
     ("rand_core", RANDOM),
     ("hashbrown", "petgraph, by way of prost-build, trails indexmap; only at build time"),
+    (
+        "synstructure",
+        "x509-parser, an option of rcgen that the tests do not take, trails; it is only resolved",
+    ),
     ("syn", "derives move to 3 one by one; only at build time"),
     ("unicode-width", "miette, by way of protox, trails; only at build time"),
 ];

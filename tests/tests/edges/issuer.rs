@@ -94,7 +94,7 @@ async fn keys_are_read_by_https_and_again_after_a_rotation_and_the_last_good_one
         .await;
     let refused = Seen::refused(answer::is_let_in(&by(&first)).await);
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unauthenticated, "TOKEN_UNKNOWN_KEY"));
-    let ended = Seen::of(&stream.end().await);
+    let ended = Seen::of(&tokio::time::timeout(LIMIT, stream.end()).await.expect("the end of the stream"));
     assert_eq!((ended.code, ended.reason.as_str()), (Code::Unauthenticated, "TOKEN_UNKNOWN_KEY"));
 
     // The publisher fails in turn: what was good stays good, however often others are tried.
