@@ -1,7 +1,8 @@
 //! The log: the only writer of events, and the only place where sealed parts are opened.
 //!
 //! * [`Writer`] appends: group commit, versions, request ids, positions, the hash chain ([`append`]).
-//! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]).
+//! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]) and lie in
+//!   a store apart ([`key_store`]); [`rotate`] wraps them anew.
 //! * [`Reader`] reads by position or stream ([`read`]), [`gained`] many cases with their disclosure epochs; [`ReadRecords`] puts reads on record ([`reads`]).
 //! * [`verify`] walks the chain and finds the first bad row.
 //!
@@ -15,19 +16,21 @@ mod db;
 mod error;
 mod fit;
 mod gained;
+pub mod key_store;
 pub mod keyring;
 mod partitions;
 pub mod read;
 pub mod reads;
+pub mod rotate;
 pub mod seal;
 pub mod verify;
 
 pub use append::{Append, Appended, NewEvent, Stream, Writer, WriterOptions};
 pub use db::{Database, migrate};
 pub use error::{AppendError, LogError};
-pub use fit::fit;
 pub use gained::{Gained, gained};
-pub use keyring::Keyring;
+pub use key_store::begin;
+pub use keyring::{Keyring, Signers};
 pub use read::{Reader, Record};
 pub use reads::{ReadEntry, ReadRecords};
 pub use seal::Sealer;

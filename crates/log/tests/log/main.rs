@@ -12,5 +12,6 @@ mod gained;
 mod partitions;
 mod reads;
 mod retry;
+mod rotation;
 mod tamper;
 mod versions;
