@@ -10,6 +10,7 @@ use tasuki_contract::event::v1::DutyKind;
 
 use crate::circle::Circle;
 use crate::decision::{Kind, Recorded, StreamRef};
+use crate::erasure::ErasureState;
 use crate::handoff::HandoffState;
 use crate::ids::{ActionId, CaseId, HandoffId, PostId, ReferralId};
 use crate::referral::ReferralState;
@@ -40,6 +41,8 @@ pub struct CaseState {
     pub handoffs: BTreeMap<HandoffId, HandoffState>,
     /// Open actions.
     pub open_actions: BTreeMap<ActionId, OpenAction>,
+    /// How long it is to be kept, and whether it is erased.
+    pub erasure: ErasureState,
 }
 
 impl CaseState {
@@ -75,5 +78,6 @@ impl CaseState {
         }
         crate::referral::evolve(self, recorded);
         crate::handoff::evolve(self, recorded);
+        self.erasure.evolve(recorded);
     }
 }

@@ -64,6 +64,10 @@ id! {
     ActionId;
     /// One grant of a consent.
     GrantId;
+    /// One proposal to erase a case.
+    ProposalId;
+    /// One legal hold on a case.
+    HoldId;
 }
 
 /// Namespace of the ids that follow from other ids.

@@ -188,3 +188,24 @@ pub async fn keys_of(log: &Database, streams: &[Uuid]) -> Result<Vec<Uuid>, LogE
     let sql = "SELECT key_id FROM log.stream_keys WHERE stream_id = ANY($1) ORDER BY key_id";
     Ok(client.query(sql, &[&streams]).await?.iter().map(|r| r.get(0)).collect())
 }
+
+/// Tries every key that there is with the keyring's masters, as it stands; writes nothing.
+///
+/// Shape: how many open, and how many there are. Errors: a key store that is not there.
+pub async fn opening(keys: &Database, keyring: &Keyring) -> Result<(u64, u64), LogError> {
+    let client = keys.get().await?;
+    let sql = "SELECT key_id, wrapped, master_version FROM key_store.data_keys WHERE key_id > $1 \
+               ORDER BY key_id LIMIT 5000";
+    let statement = client.prepare(sql).await?;
+    let (mut after, mut open, mut all) = (Uuid::nil(), 0, 0);
+    loop {
+        let rows = client.query(&statement, &[&after]).await?;
+        let Some(last) = rows.last() else { return Ok((open, all)) };
+        after = last.get(0);
+        for row in &rows {
+            let wrapped = Wrapped { key_id: row.get(0), wrapped: row.get(1), master_version: row.get(2) };
+            open += u64::from(crate::seal::unwrapped(keyring, &wrapped).is_ok());
+            all += 1;
+        }
+    }
+}

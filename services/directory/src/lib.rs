@@ -1,4 +1,4 @@
-//! The directory and consents: agencies, posts, holders, calendars, municipalities, signed grants.
+//! The directory, consents and erasures: agencies, posts, holders, calendars, municipalities, signed grants, holds.
 //!
 //! Thin: it parses nothing and decides nothing; `tasuki_domain::{registry, consent}` do. Reads of the directory show
 //! offices, never families.
@@ -14,9 +14,10 @@ use tasuki_kit::command::{self, on_case};
 use tasuki_kit::{Platform, errors};
 use tonic::{Request, Response, Status};
 
+mod erasure;
 mod posts;
 
-/// Both services of the directory.
+/// The services of the directory.
 #[derive(Clone, Debug)]
 pub struct Directory(pub Platform);
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tasuki_telemetry::TelemetryConfig;
 
-use crate::{Error, bench, call, demo, maintain, serve, token, up};
+use crate::{Error, bench, call, demo, erase, export, keys, maintain, serve, token, up};
 
 /// Tasuki (襷): one shared timeline for children with medical care needs.
 #[derive(Parser)]
@@ -31,6 +31,13 @@ enum Command {
     Rebuild(maintain::DatabaseArgs),
     /// Walk the hash chain and find the first bad row.
     Verify(maintain::DatabaseArgs),
+    /// Make, check, rotate and copy the keyring.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Destroy what opens a case that two operators have decided to erase.
+    Erase(erase::EraseArgs),
+    /// Write down everything that is kept about a child, for the officer who answers a request for disclosure.
+    SubjectExport(export::ExportArgs),
     /// Print NATS credentials for one post's notices.
     NatsCreds(maintain::CredsArgs),
     /// Measure on real parts, each against a yardstick in the same run.
@@ -128,6 +135,9 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::Token(args) => run_token(args),
         Command::Rebuild(args) => maintain::rebuild(args).await,
         Command::Verify(args) => maintain::verify(args).await,
+        Command::Keys(command) => keys::run(command).await,
+        Command::Erase(args) => erase::run(args).await,
+        Command::SubjectExport(args) => export::run(args).await,
         Command::NatsCreds(args) => maintain::nats_creds(args).await,
         Command::Bench(args) => bench::run(args).await,
     }

@@ -5,15 +5,19 @@
 //! * [`demo`] plays the example story on [`up`] and prints four timelines side by side.
 //! * [`serve`] is [`node`] against servers that somebody else keeps.
 //! * [`mod@bench`] measures, each figure against a yardstick in the same run.
-//! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, verify, NATS credentials).
+//! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, verify, NATS credentials), [`keys`], [`erase`],
+//!   [`mod@export`].
 
 mod again;
 pub mod bench;
 pub mod call;
 pub mod cli;
 pub mod demo;
+pub mod erase;
+pub mod export;
 mod health;
 mod hint;
+pub mod keys;
 pub mod layer;
 pub mod maintain;
 pub mod node;

@@ -16,6 +16,9 @@ pub struct DatabaseArgs {
     /// Connection string; default: that of the running `up`.
     #[arg(long, env = "TASUKI_DATABASE_URL")]
     database_url: Option<String>,
+    /// Connection string of the database for the keys; default: on the same server, named as the log's with `_keys`.
+    #[arg(long, env = "TASUKI_KEYS_URL")]
+    keys_url: Option<String>,
     /// Directory with the keyring; default: that of the state directory.
     #[arg(long, env = "TASUKI_SECRETS_DIR")]
     secrets_dir: Option<std::path::PathBuf>,
@@ -47,6 +50,18 @@ impl DatabaseArgs {
         }
     }
 
+    /// The log's database and that of the keys.
+    pub(crate) fn databases(&self) -> Result<(Database, Database), Error> {
+        let log = Database::new(&self.url()?, 2)?;
+        let keys = log.for_keys(self.keys_url.as_deref(), 2)?;
+        Ok((log, keys))
+    }
+
+    /// The directory with the keyring.
+    pub(crate) fn directory(&self) -> Result<std::path::PathBuf, Error> {
+        Ok(self.secrets_dir.clone().unwrap_or_else(|| self.state.state_dir.join("secrets")))
+    }
+
     fn secrets(&self) -> Result<crate::secrets::Secrets, Error> {
         match &self.secrets_dir {
             Some(directory) => crate::secrets::Secrets::open(directory),
@@ -71,7 +86,7 @@ pub async fn verify(args: DatabaseArgs) -> Result<(), Error> {
     let secrets = args.secrets()?;
     let mut out = std::io::stdout();
     let mut last = std::time::Instant::now();
-    let report = log_verify::verify(&database, secrets.keyring.public_key(), |position| {
+    let report = log_verify::verify(&database, secrets.keyring.signers(), |position| {
         if last.elapsed() > Duration::from_secs(2) {
             last = std::time::Instant::now();
             let _ = writeln!(std::io::stderr(), "verify: at position {position}");

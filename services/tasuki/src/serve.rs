@@ -21,6 +21,10 @@ pub struct ServeArgs {
     /// Connection string of PostgreSQL.
     #[arg(long, env = "TASUKI_DATABASE_URL")]
     database_url: String,
+    /// Connection string of the database for the wrapped keys; default: on the same server, named as the log's with
+    /// `_keys`, and created where it is missing.
+    #[arg(long, env = "TASUKI_KEYS_URL")]
+    keys_url: Option<String>,
     /// Address of nats-server.
     #[arg(long, env = "TASUKI_NATS_URL")]
     nats_url: String,
@@ -72,6 +76,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
     let mut interrupts = Interrupts::listen()?;
     let starting = Node::start(NodeOptions {
         database_url: args.database_url,
+        keys_url: args.keys_url,
         nats_url: args.nats_url,
         nats_creds,
         keyring: secrets.keyring,

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::asking::{Asking, day_of};
 use crate::desk::STALE_TRIES_MAX;
 use crate::errors;
-use crate::redact::{self, Disclosure};
+use crate::redact::{self, Content, Disclosure};
 use crate::sight::{self, Sight};
 
 /// Rows of a feed with their records, and the cases that they belong to.
@@ -66,8 +66,11 @@ impl Page {
         let sight = row.case.and_then(|case| self.sights.get(&case));
         let outside = || Access::new(&asking.viewer, &nobody, day);
         let access = sight.map_or_else(outside, |sight| sight.access(&asking.viewer, day));
-        let event = open_for(platform, &access, record).await?;
-        let disclosure = redact::item(row, record, event, &access);
+        let content = match sight.is_some_and(|sight| sight.state.erasure.is_confirmed()) {
+            true => Content::Erased,
+            false => open_for(platform, &access, record).await?,
+        };
+        let disclosure = redact::item(row, record, content, &access);
         let entry = disclosure.tells().then(|| {
             let cases = sight.map(|s| (s.case, s.epoch)).into_iter().collect();
             asking.entry(cases, vec![row.event_id], disclosure.fact_keys.clone(), access.grants())
@@ -137,20 +140,21 @@ impl Page {
 
 /// The event with everything that can be opened, where the viewer gets any of its content.
 ///
-/// `None` also where its key is gone: an erased event keeps its place, and its content is nobody's any more.
+/// An erased event keeps its place, and its content is nobody's any more.
 pub(crate) async fn open_for(
     platform: &Platform,
     access: &Access<'_>,
     record: &Record,
-) -> Result<Option<tasuki_contract::Event>, Status> {
+) -> Result<Content, Status> {
     if !redact::needs_content(&access.event_of(&record.header)) {
-        return Ok(None);
+        return Ok(Content::Unopened);
     }
     match platform.reader().open(platform.sealer(), record).await {
-        Ok(event) => Ok(Some(event)),
+        Ok(event) => Ok(Content::Opened(Box::new(event))),
+        Err(LogError::Erased { .. }) => Ok(Content::Erased),
         Err(LogError::Unopenable { event_id }) => {
             tracing::warn!(event_id, "content of an event does not open");
-            Ok(None)
+            Ok(Content::Unopened)
         }
         Err(error) => Err(errors::log(error)),
     }

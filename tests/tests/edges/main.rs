@@ -12,6 +12,7 @@ mod credentials;
 mod embedded;
 mod failing;
 mod keyring;
+mod keys;
 mod malformed;
 mod overload;
 mod pool;

@@ -90,8 +90,9 @@ impl World {
         let issuer = DevIssuer::generate().unwrap();
         let verifier = Arc::new(Verifier::new(vec![issuer.trust(AUDIENCE).unwrap()]).unwrap());
         let keyring = Keyring::generate().unwrap();
-        let options =
-            PlatformOptions { database: log.clone(), keyring, verifier, writer: WriterOptions::default() };
+        tasuki_log::begin(&log, &log, &keyring).await.unwrap();
+        let (keys, writer) = (log.clone(), WriterOptions::default());
+        let options = PlatformOptions { database: log.clone(), keys, keyring, verifier, writer };
         let platform = Platform::start(options).await.unwrap();
         let views = Views::new(&url, 8).unwrap();
         let signals = ViewSignals::default();
