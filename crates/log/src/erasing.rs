@@ -1,7 +1,8 @@
 //! What an erasure finds of a case beside its keys: the streams that are about it, and its requests.
 //!
 //! Events stay, with their places, headers and hashes. A request loses the digest of its body and the reply that was
-//! stored for a retry; its id stays, so that nothing is appended twice.
+//! stored for a retry; its id stays, so that nothing is appended twice. A table that is searched by what it says of a child,
+//! such as a blind index, bears the case's id and loses its rows here as well.
 
 use uuid::Uuid;
 

@@ -1,8 +1,8 @@
 //! Rotating the master key: a new one wraps every data key anew, then nothing is wrapped by the old one any more.
 //!
 //! Each step can be done again, and a kill between two of them leaves every key readable with a keyring that holds
-//! both masters. The keyring's file is the caller's: the new master stands there durably before [`announce`], and the
-//! old one goes from there after [`retire`].
+//! both masters. The keyring's file is the caller's: the new master stands there durably before [`Rotating::announce`], and the
+//! old one goes from there after [`Rotating::retire`].
 
 use tokio_postgres::GenericClient;
 use uuid::Uuid;
