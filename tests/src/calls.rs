@@ -5,6 +5,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tasuki_contract::common::v1::{CodeList, Date, Fact, fact::Value};
 use tasuki_contract::consent::v1::consent_service_client::ConsentServiceClient;
 use tasuki_contract::directory::v1::directory_service_client::DirectoryServiceClient;
+use tasuki_contract::erasure::v1::erasure_service_client::ErasureServiceClient;
 use tasuki_contract::handoff::v1::handoff_service_client::HandoffServiceClient;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::intake::v1::consultation_service_client::ConsultationServiceClient;
@@ -72,6 +73,11 @@ impl Caller {
     /// The directory service.
     pub fn directory(&self) -> DirectoryServiceClient<Channel> {
         DirectoryServiceClient::new(self.channel.clone())
+    }
+
+    /// The erasure service.
+    pub fn erasures(&self) -> ErasureServiceClient<Channel> {
+        ErasureServiceClient::new(self.channel.clone())
     }
 
     /// The timeline service.

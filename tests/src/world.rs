@@ -32,22 +32,25 @@ pub struct World {
 impl World {
     /// Starts the servers; `program` is the binary that [`serve`](Self::serve) runs.
     pub async fn start(program: &str) -> Result<Self, Error> {
-        Self::start_with(program, &[]).await
+        Self::start_with(program, |_| ()).await
     }
 
-    /// The same with further settings of PostgreSQL, name and value.
-    pub async fn start_with(program: &str, settings: &[(&str, &str)]) -> Result<Self, Error> {
+    /// The same with servers that are set up otherwise.
+    pub async fn start_with(program: &str, change: impl FnOnce(&mut StackOptions)) -> Result<Self, Error> {
         let directory = std::env::temp_dir().join(format!("tasuki-test-{}", uuid::Uuid::now_v7()));
-        Self::on(directory, program.into(), settings).await
+        Self::on(directory, program.into(), change).await
     }
 
-    async fn on(directory: PathBuf, program: PathBuf, settings: &[(&str, &str)]) -> Result<Self, Error> {
+    async fn on(
+        directory: PathBuf,
+        program: PathBuf,
+        change: impl FnOnce(&mut StackOptions),
+    ) -> Result<Self, Error> {
         let secrets = Secrets::open_or_create(&directory)?;
         let operator = secrets.operator.as_ref().ok_or("no operator")?;
         let mut options = StackOptions::throw_away();
         options.nats.extra = operator.server_config()?;
-        let setting = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        options.postgres.settings.extend(settings.iter().map(setting));
+        change(&mut options);
         let stack = Stack::start(options).await?;
         let database_url = stack.postgres.create_database("tasuki").await?;
         Ok(Self { stack, secrets, directory, database_url, program })
@@ -61,7 +64,7 @@ impl World {
             let entry = entry?;
             std::fs::copy(entry.path(), directory.join(entry.file_name()))?;
         }
-        Self::on(directory, self.program.clone(), &[]).await
+        Self::on(directory, self.program.clone(), |_| ()).await
     }
 
     /// Starts the program with the given roles and waits until it listens.
@@ -151,8 +154,21 @@ impl World {
 
     /// The operator, who keeps the directory.
     pub async fn operator(&self, program: &Program) -> Result<Caller, Error> {
+        self.operator_named(program, "operator:bootstrap").await
+    }
+
+    /// An operator by the token's subject, so that there can be two.
+    pub async fn operator_named(&self, program: &Program, subject: &str) -> Result<Caller, Error> {
         let issuer = self.secrets.issuer.as_ref().ok_or("no issuer")?;
-        let token = token::for_operator(issuer, 3_600)?;
+        let token = issuer.issue(&tasuki_auth::DevGrant {
+            subject: subject.to_owned(),
+            audience: token::AUDIENCE.to_owned(),
+            agency: uuid::Uuid::nil(),
+            posts: Vec::new(),
+            operator: true,
+            issued_at_s: jiff::Timestamp::now().as_second(),
+            lifetime_s: 3_600,
+        })?;
         Ok(Caller { channel: program.channel().await?, token, post: PostId(uuid::Uuid::nil()) })
     }
 

@@ -40,6 +40,7 @@ package!(event);
 package!(cases);
 package!(consent);
 package!(directory);
+package!(erasure);
 package!(intake);
 package!(handoff);
 package!(minutes);

@@ -11,6 +11,7 @@ use tasuki_contract::event::v1::DutyKind;
 use crate::circle::Circle;
 use crate::consent::Consents;
 use crate::decision::{Kind, Recorded, StreamRef};
+use crate::erasure::ErasureState;
 use crate::handoff::HandoffState;
 use crate::ids::{ActionId, CaseId, HandoffId, PostId, ReferralId};
 use crate::referral::ReferralState;
@@ -43,6 +44,8 @@ pub struct CaseState {
     pub open_actions: BTreeMap<ActionId, OpenAction>,
     /// What became of each consent, and of what rested on it.
     pub consents: Consents,
+    /// How long it is to be kept, and whether it is erased.
+    pub erasure: ErasureState,
 }
 
 impl CaseState {
@@ -79,5 +82,6 @@ impl CaseState {
         crate::referral::evolve(self, recorded);
         crate::handoff::evolve(self, recorded);
         crate::consent::evolve(self, case, recorded);
+        self.erasure.evolve(recorded);
     }
 }

@@ -66,6 +66,10 @@ id! {
     GrantId;
     /// One notice that a consent has ended.
     NoticeId;
+    /// One proposal to erase a case.
+    ProposalId;
+    /// One legal hold on a case.
+    HoldId;
 }
 
 /// Namespace of the ids that follow from other ids.

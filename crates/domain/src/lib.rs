@@ -16,6 +16,7 @@
 //! | Hand-offs | [`handoff`]: `propose`, `accompany`, `complete` |
 //! | Meetings and minutes | [`meeting`]: `schedule`, `hold`, `draft` |
 //! | Agencies, posts, municipalities | [`directory`] folds them, [`registry`] decides |
+//! | Erasing a case, and how long it is kept | [`erasure`], [`retention`] |
 //! | For what a caller acts | [`purpose`] |
 //! | Who sees what | [`policy`], [`visibility`] |
 //! | Saying what an event does, reading a request | [`effects`], [`fields`], [`facts`], [`days`] |
@@ -57,6 +58,7 @@ pub mod dictionary;
 pub mod directory;
 pub mod effects;
 pub mod era;
+pub mod erasure;
 pub mod facts;
 pub mod fields;
 pub mod fiscal;
@@ -71,6 +73,7 @@ pub mod purpose;
 pub mod referral;
 pub mod refusal;
 pub mod registry;
+pub mod retention;
 pub mod score;
 pub mod visibility;
 

@@ -174,6 +174,16 @@ reasons! {
     OnHold "ON_HOLD" Precondition "on hold since a consent was withdrawn; the responsible post has to say whether it goes on" "同意の撤回により保留中です。主担当の窓口が続けるかどうかを判断する必要があります";
     /// The post is responsible for cases.
     PostHasCases "POST_HAS_CASES" Precondition "the post is still responsible for cases; hand them over first" "主担当のケースが残っています。先に引き継いでください";
+    /// The case is erased, or is about to be.
+    CaseErased "CASE_ERASED" Precondition "the case was erased; nothing more can be done with it" "このケースは消去されています。操作できません";
+    /// The case must be kept: its retention has not ended.
+    RetentionRuns "RETENTION_RUNS" Precondition "the case must still be kept; crates/domain/data/retention.json says for how long" "保存期間が終わっていません。期間は crates/domain/data/retention.json を確認してください";
+    /// The case must be kept: a legal hold stands.
+    LegalHold "LEGAL_HOLD" Precondition "a legal hold stands on the case; it has to be lifted first" "保全の措置がとられています。先に解除する必要があります";
+    /// Something of the case went to somebody whom it was not meant for, and that is not settled.
+    MisdirectionOpen "MISDIRECTION_OPEN" Precondition "a misdirected disclosure of this case is not settled; settle it first" "誤送付の対応が終わっていません。先に対応を終えてください";
+    /// The same person proposes and confirms.
+    SecondPersonRequired "SECOND_PERSON_REQUIRED" Denied "another operator has to confirm what one has proposed" "提案した人とは別の運用者が承認する必要があります";
 }
 
 /// A command that is refused.

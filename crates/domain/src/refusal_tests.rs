@@ -12,6 +12,7 @@ use tasuki_contract::intake::v1 as intake_pb;
 
 use super::{Reason, Violation, state_ja};
 use crate::case::CaseState;
+use crate::erasure::tests as erasure_story;
 use crate::handoff::given::{Walk, assign};
 use crate::meeting::tests::Table;
 use crate::referral::tests::{
@@ -151,6 +152,11 @@ fn given(wanted: Reason) -> Reason {
             let request = directory_pb::RetirePostRequest { post_id: INTAKE.into(), context: None };
             reason(World::new().run_operator(|given| registry::retire_post(&request, 1, given)))
         }
+        Reason::CaseErased => erasure_story::twice(),
+        Reason::RetentionRuns => erasure_story::too_early(),
+        Reason::LegalHold => erasure_story::held(),
+        Reason::MisdirectionOpen => erasure_story::misdirected(),
+        Reason::SecondPersonRequired => erasure_story::alone(),
     }
 }
 

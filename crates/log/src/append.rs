@@ -18,8 +18,8 @@ use uuid::Uuid;
 use crate::batch::{Batch, Outcome};
 use crate::db::Database;
 use crate::error::{AppendError, LogError};
-use crate::keyring::Keyring;
-use crate::seal::{AES_256_GCM_RANDOM_NONCE, DataKey, NewKey, Sealer};
+use crate::keyring::{Keyring, same_request};
+use crate::seal::{AES_256_GCM_RANDOM_NONCE, DataKey, Sealed, Sealer};
 
 /// A stream, with the version that the decision saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ pub(crate) struct Prepared {
     pub digest: Vec<u8>,
     pub rows: Vec<PreparedRow>,
     pub relied_on: Vec<Stream>,
-    pub keys: Vec<NewKey>,
+    /// Keys that seal a part from here on; they are durable already.
+    pub keys: Vec<(Sealed, Uuid)>,
     /// Things that the events name, with the stream of each: kept for those that begin here.
     pub items: Vec<(Uuid, Uuid)>,
     /// Cases that get a responsible post, with that post.
@@ -220,17 +221,17 @@ impl Writer {
             .map_err(LogError::from)?;
         let row = client.query_opt(&statement, &[&agency, &request_id]).await.map_err(LogError::from)?;
         let Some(row) = row else { return Ok(None) };
-        if row.get::<_, &[u8]>(0) != digest {
+        if !same_request(row.get(0), digest) {
             return Err(AppendError::RequestReused);
         }
         Ok(Some(crate::batch::replayed(row.get(1), row.get(2), row.get(3), row.get(4))))
     }
 
-    async fn prepare(&self, append: Append) -> Result<(Prepared, Vec<(Uuid, i16, DataKey)>), LogError> {
+    async fn prepare(&self, append: Append) -> Result<(Prepared, Vec<(Sealed, DataKey)>), LogError> {
         if append.events.is_empty() {
             return Err(LogError::Malformed { field: "events" });
         }
-        let mut fresh: HashMap<(Uuid, i16), DataKey> = HashMap::new();
+        let mut fresh: HashMap<Sealed, DataKey> = HashMap::new();
         let mut keys = Vec::new();
         let (mut items, mut leads, mut unled) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = Vec::with_capacity(append.events.len());
@@ -257,15 +258,15 @@ impl Writer {
                 if plain.is_empty() {
                     continue;
                 }
-                let at = (scope, part as i16);
+                let at = (stream_id, scope, part as i16);
                 let key = match fresh.get(&at) {
                     Some(key) => key.clone(),
                     // A stream that begins here has no key to look for.
-                    None => match self.existing_key(&header, scope, part).await? {
+                    None => match self.existing_key(&header, at).await? {
                         Some(key) => key,
                         None => {
-                            let (key, new) = self.sealer.new_key(scope, part)?;
-                            keys.push(new);
+                            let key = self.sealer.new_key().await?;
+                            keys.push((at, key.key_id));
                             fresh.insert(at, key.clone());
                             key
                         }
@@ -307,19 +308,14 @@ impl Writer {
             disclosures: append.disclosures,
             reply: append.reply,
         };
-        Ok((prepared, fresh.into_iter().map(|((scope, part), key)| (scope, part, key)).collect()))
+        Ok((prepared, fresh.into_iter().collect()))
     }
 
-    async fn existing_key(
-        &self,
-        header: &Header,
-        scope: Uuid,
-        part: SealedPart,
-    ) -> Result<Option<DataKey>, LogError> {
-        if part == SealedPart::Stream && header.version == 1 {
+    async fn existing_key(&self, header: &Header, at: Sealed) -> Result<Option<DataKey>, LogError> {
+        if header.version == 1 {
             return Ok(None);
         }
-        self.sealer.key_of(scope, part).await
+        self.sealer.key_of(at).await
     }
 }
 
@@ -416,7 +412,7 @@ mod tests {
         // Never connected to.
         let database = Database::new("postgres://127.0.0.1:1/none", 1).unwrap();
         let keyring = Keyring::generate().unwrap();
-        let sealer = Sealer::new(keyring, database.clone());
+        let sealer = Sealer::new(keyring, database.clone(), database.clone());
         let (normal, jobs) = mpsc::channel(1);
         let (urgent, urgent_jobs) = mpsc::channel(1);
         let (_sender, head) = watch::channel(0);

@@ -9,6 +9,7 @@ use crate::anchors::ReadsHead;
 use crate::chain::head_message;
 use crate::db::Database;
 use crate::error::LogError;
+use crate::keyring::Signers;
 use crate::ledger::anchor_message;
 
 const FIRST_LINE: &str = "tasuki log head 1";
@@ -110,19 +111,24 @@ impl LogHead {
         })
     }
 
-    /// Whether the log still contains this head, which was signed with the key of `public_key`.
+    /// Whether the log still contains this head, which one of the keys of `public_keys` has signed.
     ///
     /// Says nothing of what stands in between: walk the log as well.
-    pub async fn kept_by(&self, database: &Database, public_key: &[u8]) -> Result<Kept, LogError> {
-        let key = UnparsedPublicKey::new(&ED25519, public_key);
+    pub async fn kept_by(
+        &self,
+        database: &Database,
+        public_keys: impl Into<Signers>,
+    ) -> Result<Kept, LogError> {
+        let key = public_keys.into();
         let message = head_message(self.position, self.epoch, &self.hash, &self.reads);
         let anchored = || {
             self.anchor.number == 0
-                || key
-                    .verify(&anchor_message(self.anchor.number, &self.anchor.hash), &self.anchor_signature)
-                    .is_ok()
+                || key.any_signed(
+                    &anchor_message(self.anchor.number, &self.anchor.hash),
+                    &self.anchor_signature,
+                )
         };
-        if key.verify(&message, &self.signature).is_err() || !anchored() {
+        if !key.any_signed(&message, &self.signature) || !anchored() {
             return Ok(Kept::Forged);
         }
         let client = database.get().await?;

@@ -4,7 +4,7 @@
 //! was committed. Positions are therefore gapless and ascending, and a reader of `position > cursor` never skips a
 //! late commit. No NOTIFY here: it serialises commits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Statement};
@@ -15,7 +15,8 @@ use crate::append::{Appended, Prepared, Stream};
 use crate::chain::{GENESIS, head_message, row_hash};
 use crate::db::{DURABILITY, Database, Durable, durable};
 use crate::error::LogError;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, same_request};
+use crate::seal::Sealed;
 
 /// The lock under which positions are given out.
 const APPEND_LOCK: i64 = 0x0074_6173_756b_6902;
@@ -144,8 +145,9 @@ impl Statements {
                 .await?,
             scopes: client
                 .prepare(
-                    "SELECT k.scope, k.part FROM unnest($1::uuid[], $2::smallint[]) AS want(scope, part) \
-                     JOIN keys.data_keys AS k USING (scope, part)",
+                    "SELECT k.stream_id, k.scope, k.part \
+                     FROM unnest($1::uuid[], $2::uuid[], $3::smallint[]) AS want(stream_id, scope, part) \
+                     JOIN log.stream_keys AS k USING (stream_id, scope, part)",
                 )
                 .await?,
             insert_events: client
@@ -169,8 +171,8 @@ impl Statements {
                 .await?,
             insert_keys: client
                 .prepare(
-                    "INSERT INTO keys.data_keys SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], \
-                                                                     $4::bytea[], $5::int[])",
+                    "INSERT INTO log.stream_keys SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], \
+                                                                      $4::uuid[])",
                 )
                 .await?,
             insert_head: client.prepare("INSERT INTO log.heads VALUES ($1, $2, $3, $4, $5, $6, $7)").await?,
@@ -213,14 +215,16 @@ async fn run(
     streams.dedup();
     let agencies: Vec<Uuid> = batch.iter().map(|p| p.agency).collect();
     let request_ids: Vec<&str> = batch.iter().map(|p| p.request_id.as_str()).collect();
-    let (scopes, parts): (Vec<Uuid>, Vec<i16>) =
-        batch.iter().flat_map(|p| p.keys.iter().map(|k| (k.scope, k.part))).unzip();
+    let sealed: Vec<Sealed> = batch.iter().flat_map(|p| p.keys.iter().map(|(of, _)| *of)).collect();
+    let sealed_streams: Vec<Uuid> = sealed.iter().map(|of| of.0).collect();
+    let scopes: Vec<Uuid> = sealed.iter().map(|of| of.1).collect();
+    let parts: Vec<i16> = sealed.iter().map(|of| of.2).collect();
 
     let unled: Vec<Uuid> = batch.iter().flat_map(|p| p.unled.iter().copied()).collect();
 
     // One round trip: the statements are sent in this order and run in this order.
-    let (want_requests, want_scopes): ([Param<'_>; 2], [Param<'_>; 2]) =
-        ([&agencies, &request_ids], [&scopes, &parts]);
+    let (want_requests, want_scopes): ([Param<'_>; 2], [Param<'_>; 3]) =
+        ([&agencies, &request_ids], [&sealed_streams, &scopes, &parts]);
     let (lock, want_streams): ([Param<'_>; 1], [Param<'_>; 1]) = ([&APPEND_LOCK], [&streams]);
     let want_unled: [Param<'_>; 1] = [&unled];
     let (begin, locked, head, versions, requests, taken, leading) = futures::join!(
@@ -258,7 +262,7 @@ async fn run(
             ((r.get::<_, Uuid>(0), r.get::<_, String>(1)), (r.get::<_, Vec<u8>>(2), answer))
         })
         .collect();
-    let taken = taken?.iter().map(|r| (r.get(0), r.get(1))).collect();
+    let taken = taken?.iter().map(|r| (r.get(0), r.get(1), r.get(2))).collect();
     let leading = leading?.iter().map(|r| r.get(0)).collect();
 
     let recorded_at_us = now.max(head.recorded_at_us);
@@ -277,14 +281,14 @@ async fn run(
 struct Judge {
     versions: HashMap<Uuid, u64>,
     known: HashMap<(Uuid, String), (Vec<u8>, Appended)>,
-    taken: Vec<(Uuid, i16)>,
+    taken: HashSet<Sealed>,
     leading: Vec<Uuid>,
 }
 
 impl Judge {
     fn judge<'a>(&mut self, p: &'a Prepared, writes: &mut Writes<'a>) -> Outcome {
         if let Some((digest, answer)) = self.known.get(&(p.agency, p.request_id.clone())) {
-            return if *digest == p.digest {
+            return if same_request(digest, &p.digest) {
                 Outcome::Done(Appended { replayed: true, ..answer.clone() })
             } else {
                 Outcome::RequestReused
@@ -298,14 +302,14 @@ impl Judge {
             version == r.version
         });
         let unmoved = p.relied_on.iter().all(|s: &Stream| now(&s.id) == s.version);
-        let keys_free = p.keys.iter().all(|k| !self.taken.contains(&(k.scope, k.part)));
+        let keys_free = p.keys.iter().all(|(of, _)| !self.taken.contains(of));
         let unled = p.unled.iter().all(|post| !self.leading.contains(post));
         if !(fits && unmoved && keys_free && unled) {
             return Outcome::Conflict;
         }
         self.versions.extend(next);
         self.leading.extend(p.leads.iter().map(|(_, post)| *post));
-        self.taken.extend(p.keys.iter().map(|k| (k.scope, k.part)));
+        self.taken.extend(p.keys.iter().map(|(of, _)| *of));
         let appended = writes.add(p);
         self.known.insert((p.agency, p.request_id.clone()), (p.digest.clone(), appended.clone()));
         Outcome::Done(appended)
@@ -403,11 +407,10 @@ impl<'a> Writes<'a> {
         let recorded = of(|a| a.recorded_at_us);
         let replies: Vec<&[u8]> = self.accepted.iter().map(|(p, _)| p.reply.as_slice()).collect();
         let keys: Vec<_> = self.accepted.iter().flat_map(|(p, _)| &p.keys).collect();
-        let key_ids: Vec<Uuid> = keys.iter().map(|k| k.key_id).collect();
-        let scopes: Vec<Uuid> = keys.iter().map(|k| k.scope).collect();
-        let key_parts: Vec<i16> = keys.iter().map(|k| k.part).collect();
-        let wrapped: Vec<&[u8]> = keys.iter().map(|k| k.wrapped.as_slice()).collect();
-        let masters: Vec<i32> = keys.iter().map(|k| k.master_version).collect();
+        let key_streams: Vec<Uuid> = keys.iter().map(|(of, _)| of.0).collect();
+        let scopes: Vec<Uuid> = keys.iter().map(|(of, _)| of.1).collect();
+        let key_parts: Vec<i16> = keys.iter().map(|(of, _)| of.2).collect();
+        let key_ids: Vec<Uuid> = keys.iter().map(|(_, id)| *id).collect();
         let mut cases: Vec<Uuid> =
             self.accepted.iter().flat_map(|(p, _)| p.disclosures.iter().copied()).collect();
         cases.sort_unstable();
@@ -440,7 +443,7 @@ impl<'a> Writes<'a> {
         let streams: [Param<'_>; 3] = [&stream_ids, &stream_kinds, &stream_versions];
         let requests: [Param<'_>; 7] =
             [&agencies, &request_ids, &digests, &firsts, &counts, &recorded, &replies];
-        let keys: [Param<'_>; 5] = [&key_ids, &scopes, &key_parts, &wrapped, &masters];
+        let keys: [Param<'_>; 4] = [&key_streams, &scopes, &key_parts, &key_ids];
         let disclosures: [Param<'_>; 1] = [&cases];
         let items: [Param<'_>; 2] = [&item_ids, &item_streams];
         let leads: [Param<'_>; 2] = [&led_cases, &lead_posts];

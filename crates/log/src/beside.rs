@@ -22,7 +22,8 @@ pub(crate) struct Beside {
     streams: HashMap<Uuid, At<u64>>,
     items: HashMap<Uuid, At<Uuid>>,
     leads: HashMap<Uuid, At<Uuid>>,
-    keys: HashMap<Uuid, u64>,
+    /// By stream and key.
+    keys: HashMap<(Uuid, Uuid), u64>,
 }
 
 struct At<T> {
@@ -44,7 +45,7 @@ impl Beside {
             self.leads.insert(id(&lead.case_id), At { value: id(&lead.post_id), position });
         }
         for part in &header.parts {
-            self.keys.entry(id(&part.key_id)).or_insert(position);
+            self.keys.entry((stream, id(&part.key_id))).or_insert(position);
         }
         let before = self.streams.insert(stream, At { value: header.version, position });
         before.map_or(0, |before| before.value)
@@ -80,14 +81,24 @@ impl Beside {
             wrong.then_some((at.position, Defect::Beside("log.leads")))
         }));
 
-        let sql = "SELECT w.id, k.scope FROM unnest($1::uuid[]) w(id) LEFT JOIN keys.data_keys k ON k.key_id = w.id";
-        let keys: HashMap<Uuid, Option<Uuid>> = ask(client, sql, self.keys.keys()).await?;
-        bad.extend(self.keys.iter().filter_map(|(key, position)| {
-            let missing = keys.get(key).copied().flatten().is_none();
-            missing.then_some((*position, Defect::Beside("keys.data_keys")))
-        }));
+        bad.extend(unkeyed(client, &self.keys).await?.map(|at| (at, Defect::Beside("log.stream_keys"))));
         Ok(bad.into_iter().min_by_key(|(position, _)| *position))
     }
+}
+
+/// The first position with a part whose key is not said to be its stream's: an erasure would leave it.
+async fn unkeyed(client: &Client, keys: &HashMap<(Uuid, Uuid), u64>) -> Result<Option<u64>, LogError> {
+    let sql = "SELECT k.stream_id, k.key_id FROM unnest($1::uuid[]) AS w(id) JOIN log.stream_keys AS k ON k.stream_id = w.id";
+    let statement = client.prepare(sql).await?;
+    let mut streams: Vec<Uuid> = keys.keys().map(|(stream, _)| *stream).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    let mut said = std::collections::HashSet::with_capacity(keys.len());
+    for chunk in streams.chunks(CHUNK) {
+        let rows = client.query(&statement, &[&chunk]).await?;
+        said.extend(rows.iter().map(|row| (row.get::<_, Uuid>(0), row.get::<_, Uuid>(1))));
+    }
+    Ok(keys.iter().filter(|(key, _)| !said.contains(*key)).map(|(_, at)| *at).min())
 }
 
 /// The second column of `sql` by the first, for all ids.

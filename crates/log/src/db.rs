@@ -13,6 +13,10 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
+mod key_store {
+    refinery::embed_migrations!("key_store");
+}
+
 /// Held while migrating, so that two starting processes do not collide; refinery takes no lock of its own.
 pub(crate) const MIGRATION_LOCK: i64 = 0x0074_6173_756b_6901;
 
@@ -48,6 +52,27 @@ impl Database {
         config.keepalives_idle(KEEPALIVE_IDLE);
         config.keepalives_interval(KEEPALIVE_INTERVAL);
         config.keepalives_retries(KEEPALIVE_RETRIES);
+        Self::of(config, tls, pool_size)
+    }
+
+    /// The database for the keys: where `url` says, else one on the same server, named as this one with `_keys`.
+    pub fn for_keys(&self, url: Option<&str>, pool_size: usize) -> Result<Self, LogError> {
+        match url {
+            Some(url) => Self::new(url, pool_size),
+            None => {
+                let mut config = self.config.clone();
+                config.dbname(format!("{}_keys", self.name()));
+                Self::of(config, self.tls.clone(), pool_size)
+            }
+        }
+    }
+
+    /// Its name on its server.
+    fn name(&self) -> &str {
+        self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres")
+    }
+
+    fn of(config: tokio_postgres::Config, tls: Connector, pool_size: usize) -> Result<Self, LogError> {
         let manager = Manager::from_config(
             config.clone(),
             tls.clone(),
@@ -166,7 +191,34 @@ pub(crate) fn durable(row: &Row, first: usize) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Brings the schemas `log` and `keys` up to date. Safe to run from several processes at once.
+/// Makes the keys' database where its server has none of that name, if `beside`, on the same server, may create one;
+/// then brings the schema `key_store` in it up to date. Safe to run from several processes at once.
+pub(crate) async fn migrate_keys(keys: &Database, beside: &Database) -> Result<(), LogError> {
+    let mut client = match keys.config.connect(keys.tls.clone()).await {
+        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::INVALID_CATALOG_NAME) => {
+            let name = keys.name().replace('"', "\"\"");
+            let created = beside.connect().await?.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await;
+            if let Err(error) = created {
+                // Another process may have been the one that made it; else connecting says what is wrong.
+                tracing::debug!(%error, "the database for the keys was not created");
+            }
+            keys.connect().await.map_err(|_| LogError::NoKeyStore { name: keys.name().to_owned() })?
+        }
+        Err(error) => return Err(error.into()),
+        Ok((client, connection)) => {
+            tokio::spawn(connection);
+            client
+        }
+    };
+    client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+    let mut runner = key_store::migrations::runner();
+    runner.set_migration_table_name("tasuki_key_store_migrations");
+    runner.run_async(&mut client).await.map_err(|e| LogError::Database(e.to_string()))?;
+    client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+    Ok(())
+}
+
+/// Brings the schema `log` up to date. Safe to run from several processes at once.
 pub async fn migrate(database: &Database) -> Result<(), LogError> {
     let mut client = database.connect().await?;
     client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;

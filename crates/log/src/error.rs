@@ -29,6 +29,37 @@ pub enum LogError {
         /// Which event.
         event_id: String,
     },
+    /// The key of a sealed part was erased: nobody reads it any more.
+    #[error("the content of event {event_id} was erased")]
+    Erased {
+        /// Which event; empty where there was something to seal.
+        event_id: String,
+    },
+    /// A sealed part of an algorithm that this binary does not know.
+    #[error("sealed part of event {event_id} has the unknown algorithm {algorithm}")]
+    UnknownAlgorithm {
+        /// Which event.
+        event_id: String,
+        /// The number in its header.
+        algorithm: u32,
+    },
+    /// There is no database for the keys, and none could be made.
+    #[error(
+        "there is no database {name} for the keys, and it cannot be created: create it, or set TASUKI_KEYS_URL"
+    )]
+    NoKeyStore {
+        /// Its name.
+        name: String,
+    },
+    /// The keys were wrapped anew, and the keyring of this process does not hold the master key that wraps them now.
+    #[error(
+        "the keyring does not hold version {version} of the master key, by which the keys are wrapped now; copy the \
+         keyring from where it was rotated"
+    )]
+    MasterMissing {
+        /// Which version.
+        version: i32,
+    },
     /// An append that says too little: a bug of the caller, and nothing was written.
     #[error("append is malformed: {field}")]
     Malformed {

@@ -1,7 +1,8 @@
 //! The log: the only writer of events, and the only place where sealed parts are opened.
 //!
 //! * [`Writer`] appends: group commit, versions, request ids, positions, the hash chain ([`append`]).
-//! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]).
+//! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]) and lie in
+//!   a store apart ([`key_store`]); [`rotate`] wraps them anew.
 //! * [`Reader`] reads by position or stream ([`read`]), [`gained`] many cases with their disclosure epochs; [`ReadRecords`] puts reads on record ([`reads`]).
 //! * [`verify`] walks the chain and finds the first bad row; [`verify_reads`] does so with the reads on record.
 //!
@@ -15,9 +16,12 @@ mod beside;
 mod chain;
 mod db;
 mod digest;
+pub mod erasing;
 mod error;
+pub mod escrow;
 mod fit;
 mod gained;
+pub mod key_store;
 pub mod keyring;
 mod ledger;
 mod months;
@@ -25,6 +29,7 @@ mod partitions;
 pub mod read;
 mod read_back;
 pub mod reads;
+pub mod rotate;
 pub mod seal;
 pub mod verify;
 pub mod verify_reads;
@@ -35,9 +40,9 @@ pub use chain::commitment;
 pub use db::{Database, migrate};
 pub use digest::sha256_hex;
 pub use error::{AppendError, LogError};
-pub use fit::fit;
 pub use gained::{Gained, gained};
-pub use keyring::Keyring;
+pub use key_store::begin;
+pub use keyring::{Keyring, Signers};
 pub use months::drop_month;
 pub use read::{Reader, Record};
 pub use read_back::{ReadPlace, RecordedRead};

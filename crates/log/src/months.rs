@@ -17,7 +17,7 @@ use crate::verify_reads::verify_reads;
 /// Errors: `Malformed` where there is no such month, where it has not ended, or where an earlier one is still there;
 /// `Tampered` where the ledger does not verify: a closing signs nothing that was altered.
 pub async fn drop_month(database: &Database, keyring: &Keyring, month: &str) -> Result<u64, LogError> {
-    if verify_reads(database, keyring.public_key(), |_| {}).await?.first_bad.is_some() {
+    if verify_reads(database, keyring.signers(), |_| {}).await?.first_bad.is_some() {
         return Err(LogError::Tampered);
     }
     let mut client = database.connect_durable().await?;

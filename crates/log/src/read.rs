@@ -262,13 +262,12 @@ impl Reader {
 
     /// Opens an event with all parts whose keys there are.
     ///
-    /// Errors: [`LogError::Unopenable`] when a key is gone or a part was altered; a type that this binary does not
+    /// Errors: [`LogError::Erased`]; [`LogError::Unopenable`] when a key is lost or a part was altered; a type that this binary does not
     /// know is [`LogError::UnreadableHeader`].
     pub async fn open(&self, sealer: &Sealer, record: &Record) -> Result<Event, LogError> {
         let mut pieces = vec![record.header.open_payload.clone()];
         for (info, sealed) in record.header.parts.iter().zip(record.sealed_parts()) {
-            let key_id = Uuid::try_parse(&info.key_id).unwrap_or_default();
-            pieces.push(sealer.open(key_id, &record.header_bytes, sealed, &record.header.event_id).await?);
+            pieces.push(sealer.open(info, &record.header_bytes, sealed, &record.header.event_id).await?);
         }
         let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
         Event::decode(&record.header.r#type, &pieces)

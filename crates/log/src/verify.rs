@@ -6,7 +6,6 @@
 //! only from outside, from a post's own chain.
 
 use prost::Message as _;
-use ring::signature::{ED25519, UnparsedPublicKey};
 use tasuki_contract::event::v1::Header;
 use uuid::Uuid;
 
@@ -15,6 +14,7 @@ use crate::beside::Beside;
 use crate::chain::{GENESIS, head_message, row_hash};
 use crate::db::Database;
 use crate::error::LogError;
+use crate::keyring::Signers;
 
 /// What is wrong with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,22 +54,22 @@ pub struct Report {
 
 const PAGE: i64 = 2_000;
 
-/// Walks the log from the first row; calls `progress` with the position after each page.
+/// Walks the log from the first row, whose heads any of the given public keys may have signed; calls `progress` with the position after each page.
 pub async fn verify(
     database: &Database,
-    public_key: &[u8],
+    public_keys: impl Into<Signers>,
     mut progress: impl FnMut(u64),
 ) -> Result<Report, LogError> {
     let client = database.get().await?;
     let rows_statement = client
         .prepare(
             "SELECT e.position, e.epoch, e.recorded_at, e.header, e.parts, e.hash, e.stream_kind, e.stream_id, \
-                    e.version, e.event_id, h.epoch, h.hash, h.signature, h.reads_number, h.reads_hash \
+                    e.version, e.event_id, h.epoch, h.hash, h.signature, h.key_id, h.reads_number, h.reads_hash \
              FROM log.events AS e LEFT JOIN log.heads AS h USING (position) \
              WHERE e.position > $1 ORDER BY e.position LIMIT $2",
         )
         .await?;
-    let key = UnparsedPublicKey::new(&ED25519, public_key);
+    let key = public_keys.into();
     let mut walk = Walk {
         hash: GENESIS.to_vec(),
         epoch: 0,
@@ -126,7 +126,7 @@ impl Walk {
     fn row(
         &mut self,
         row: &tokio_postgres::Row,
-        key: &UnparsedPublicKey<&[u8]>,
+        key: &Signers,
         report: &mut Report,
     ) -> Option<(u64, Defect)> {
         let next = self.position + 1;
@@ -158,8 +158,8 @@ impl Walk {
         }
         if let Some(signature) = row.get::<_, Option<&[u8]>>(12) {
             let same = row.get::<_, &[u8]>(11) == hash && row.get::<_, i64>(10) as u64 == epoch;
-            let reads = ReadsHead { number: row.get::<_, i64>(13) as u64, hash: row.get(14) };
-            if !same || key.verify(&head_message(next, epoch, hash, &reads), signature).is_err() {
+            let reads = ReadsHead { number: row.get::<_, i64>(14) as u64, hash: row.get(15) };
+            if !same || !key.signed(row.get(13), &head_message(next, epoch, hash, &reads), signature) {
                 return Some((next, Defect::Head));
             }
             report.heads += 1;

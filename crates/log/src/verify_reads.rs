@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use ring::signature::{ED25519, UnparsedPublicKey};
+use crate::keyring::Signers;
 use tokio_postgres::{Client, Row as PgRow};
 use uuid::Uuid;
 
@@ -46,14 +46,14 @@ const ROWS: &str = "SELECT number, read_id, read_at, agency_id, post_id, purpose
      fact_keys, grant_ids, policy_version, hash, signature \
      FROM log.reads WHERE writer = $1 AND (number, read_id) > ($2, $3) ORDER BY number, read_id LIMIT $4";
 
-/// Walks all reads on record; calls `progress` with how many it has seen after each page.
+/// Walks all reads on record, which any of the given public keys may have signed; calls `progress` with how many it has seen after each page.
 pub async fn verify_reads(
     database: &Database,
-    public_key: &[u8],
+    public_keys: impl Into<Signers>,
     mut progress: impl FnMut(u64),
 ) -> Result<ReadsReport, LogError> {
     let client = database.get().await?;
-    let key = UnparsedPublicKey::new(&ED25519, public_key);
+    let key = public_keys.into();
     let mut report = ReadsReport::default();
     if let Some(bad) = anchors(&client, &key, &mut report).await? {
         report.first_bad = Some(bad);
@@ -79,7 +79,7 @@ pub async fn verify_reads(
 /// Walks the anchors; the first bad one, or the place after the last where the log knows of more.
 async fn anchors(
     client: &Client,
-    key: &UnparsedPublicKey<&[u8]>,
+    key: &Signers,
     report: &mut ReadsReport,
 ) -> Result<Option<BadRead>, LogError> {
     // Before the anchors: those that come meanwhile are no less.
@@ -104,7 +104,7 @@ async fn anchors(
             let fresh = anchor_hash(&previous, next, row.get(1), writer, writer_number as u64, row.get(4));
             let good = row.get::<_, i64>(0) as u64 == next
                 && fresh == hash
-                && key.verify(&anchor_message(next, hash), signature).is_ok()
+                && key.any_signed(&anchor_message(next, hash), signature)
                 && (next != named.number || hash == named.hash);
             if !good {
                 let defect = Defect::Beside("log.read_anchors");
@@ -139,7 +139,7 @@ struct Walk {
 
 impl Walk {
     /// Begins after the last closing; what must be found is looked up before the records, which may grow meanwhile.
-    async fn of(client: &Client, key: &UnparsedPublicKey<&[u8]>, writer: Uuid) -> Result<Self, LogError> {
+    async fn of(client: &Client, key: &Signers, writer: Uuid) -> Result<Self, LogError> {
         let mut walk =
             Self { writer, number: 0, hash: GENESIS.to_vec(), signed: 0, expected: HashMap::new(), end: 0 };
         let known = "SELECT writer_number, writer_hash FROM log.read_anchors WHERE writer = $1 \
@@ -154,7 +154,7 @@ impl Walk {
         for row in client.query(closings, &[&writer]).await? {
             let number = row.get::<_, i64>(0) as u64;
             let message = closing_message(row.get(2), writer, number, row.get(1));
-            if key.verify(&message, row.get::<_, &[u8]>(3)).is_ok() {
+            if key.any_signed(&message, row.get::<_, &[u8]>(3)) {
                 (walk.number, walk.hash, walk.signed) = (number, row.get(1), number);
                 break;
             }
@@ -165,7 +165,7 @@ impl Walk {
     async fn run(
         &mut self,
         client: &Client,
-        key: &UnparsedPublicKey<&[u8]>,
+        key: &Signers,
         report: &mut ReadsReport,
         progress: &mut impl FnMut(u64),
     ) -> Result<Option<(u64, Defect)>, LogError> {
@@ -206,7 +206,7 @@ impl Walk {
         self.expected.get(&self.number).is_some_and(|known| *known != self.hash)
     }
 
-    fn row(&mut self, row: &PgRow, key: &UnparsedPublicKey<&[u8]>) -> Option<Defect> {
+    fn row(&mut self, row: &PgRow, key: &Signers) -> Option<Defect> {
         let next = self.number + 1;
         if row.get::<_, i64>(0) != next as i64 {
             return Some(Defect::Gap);
@@ -232,7 +232,7 @@ impl Walk {
             return Some(Defect::Hash);
         }
         if let Some(signature) = row.get::<_, Option<&[u8]>>(13) {
-            if key.verify(&batch_message(self.writer, next, &hash), signature).is_err() {
+            if !key.any_signed(&batch_message(self.writer, next, &hash), signature) {
                 return Some(Defect::Head);
             }
             self.signed = next;

@@ -287,7 +287,8 @@ impl Kind for Cluster {
         let lock_file = std::fs::read_to_string(self.work_dir().join("postmaster.pid")).unwrap_or_default();
         let mut lines = lock_file.lines();
         let pid = lines.next().and_then(|line| line.trim().parse::<i32>().ok());
-        let is_ready = lines.nth(6).is_some_and(|status| status.trim() == "ready");
+        // A standby answers too: it may be read.
+        let is_ready = lines.nth(6).is_some_and(|status| ["ready", "standby"].contains(&status.trim()));
         pid == Some(process.pid) && is_ready && shakes_hands(port).await
     }
 

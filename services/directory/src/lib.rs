@@ -1,4 +1,5 @@
-//! The directory and consents: agencies, posts, holders, calendars, municipalities; each step of a consent.
+//! The directory, consents and erasures: agencies, posts, holders, calendars, municipalities; each step of a consent;
+//! who may have a case erased, and what stands against it.
 //!
 //! Thin: it parses nothing and decides nothing; `tasuki_domain::{registry, consent}` do. Reads of the directory show
 //! offices, never families; those of consents go on record.
@@ -13,10 +14,11 @@ use tasuki_kit::{Platform, errors};
 use tonic::{Request, Response, Status};
 
 mod consents;
+mod erasure;
 mod list;
 mod posts;
 
-/// Both services of the directory.
+/// The services of the directory.
 #[derive(Clone, Debug)]
 pub struct Directory(pub Platform);
 

@@ -67,13 +67,14 @@ async fn one(
     if !lens.is_told() {
         return Err(errors::not_found());
     }
+    let erased = state.erasure.is_confirmed();
     let content = match platform.reader().open(platform.sealer(), &record).await {
+        _ if erased => None,
         Ok(opened) => match lens.redact(opened) {
             Some(Event::ReferralSubmitted(content)) => Some(content),
             _ => None,
         },
-        // What was erased stays erased: the referral is shown without content.
-        Err(LogError::Unopenable { .. }) => None,
+        Err(LogError::Erased { .. } | LogError::Unopenable { .. }) => None,
         Err(error) => return Err(errors::fault(&error)),
     };
     let mut disclosed = Disclosed::default();
@@ -90,6 +91,7 @@ async fn one(
         shown.etag.clear();
     }
     shown.content = content;
+    shown.erased = erased;
     shown.withheld_classes = lens.withheld_classes(rule).into_iter().map(|class| class as i32).collect();
     shown.withheld_keys = access.withheld_keys().into_iter().map(str::to_owned).collect();
     Ok((shown, disclosed))

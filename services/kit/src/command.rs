@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tasuki_contract::common::v1::{CommandContext, Fact, Receipt};
 use tasuki_contract::event::v1::{Header, ItemKind};
-use tasuki_contract::{Classified, DataClass, FieldRule, Sink};
+use tasuki_contract::{Classified, DataClass, Event, FieldRule, Sink};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::days;
 use tasuki_domain::decision::{Decided, Decision, Given, Ids, Kind, Look, StreamRef, etag};
 use tasuki_domain::dictionary;
 use tasuki_domain::ids::CaseId;
-use tasuki_domain::refusal::{Refusal, Violation};
+use tasuki_domain::refusal::{Reason, Refusal, Violation};
 use tasuki_log::append::Stream;
 use tasuki_log::{Append, AppendError, Appended, NewEvent};
 use tonic::Status;
@@ -90,6 +90,12 @@ commands! {
         ConfigureMunicipality ConfigureMunicipalityRequest ConfigureMunicipalityResponse,
         AdoptPolicy AdoptPolicyRequest AdoptPolicyResponse,
     }
+    erasure ErasureService {
+        ProposeErasure ProposeErasureRequest ProposeErasureResponse,
+        ConfirmErasure ConfirmErasureRequest ConfirmErasureResponse,
+        PlaceLegalHold PlaceLegalHoldRequest PlaceLegalHoldResponse,
+        LiftLegalHold LiftLegalHoldRequest LiftLegalHoldResponse,
+    }
     intake ConsultationService {
         RecordConsultation RecordConsultationRequest RecordConsultationResponse,
         AnswerConsultation AnswerConsultationRequest AnswerConsultationResponse,
@@ -128,6 +134,10 @@ commands! {
 pub trait Basis {
     /// Streams that were loaded, with the versions that were seen.
     fn versions(&self) -> Vec<(StreamRef, u64)>;
+    /// Whether one of them is closed for good, so that nothing is appended to it any more.
+    fn closed(&self) -> bool {
+        false
+    }
 }
 
 impl Basis for () {
@@ -140,6 +150,9 @@ impl<S: crate::states::Folded> Basis for Loaded<S> {
     fn versions(&self) -> Vec<(StreamRef, u64)> {
         if self.stream.id.is_nil() { Vec::new() } else { vec![(self.stream, self.state.version())] }
     }
+    fn closed(&self) -> bool {
+        self.state.closed()
+    }
 }
 
 impl<A: Basis, B: Basis> Basis for (A, B) {
@@ -148,11 +161,17 @@ impl<A: Basis, B: Basis> Basis for (A, B) {
         all.extend(self.1.versions());
         all
     }
+    fn closed(&self) -> bool {
+        self.0.closed() || self.1.closed()
+    }
 }
 
 impl<B: Basis> Basis for Vec<B> {
     fn versions(&self) -> Vec<(StreamRef, u64)> {
         self.iter().flat_map(Basis::versions).collect()
+    }
+    fn closed(&self) -> bool {
+        self.iter().any(Basis::closed)
     }
 }
 
@@ -225,8 +244,8 @@ where
     let now = Timestamp::now();
     let occurred_at = claimed_time(request, now)?;
     let actor_post = caller.actor.post.0;
-    let digest =
-        platform.keyring().digest(&[Q::METHOD.as_bytes(), actor_post.as_bytes(), &request.encode_to_vec()]);
+    let pieces: [&[u8]; 3] = [Q::METHOD.as_bytes(), actor_post.as_bytes(), &request.encode_to_vec()];
+    let digest = platform.sealer().keyring().request_digest(&pieces);
     for _ in 0..TRIES_MAX {
         let basis = load().await?;
         let (outcome, relied_on) = {
@@ -238,7 +257,9 @@ where
             }
             let ids = Ids::seeded(Uuid::now_v7());
             let mut given = Given { actor: caller.actor, now, occurred_at, directory: look, ids };
-            let outcome = decide(&basis, &mut given);
+            // Refused only to whom the command would be open otherwise: nobody else learns of the erasure.
+            let outcome = decide(&basis, &mut given)
+                .and_then(|d| if basis.closed() { Err(Reason::CaseErased.into()) } else { Ok(d) });
             (outcome, given.directory.relied_on())
         };
         match outcome {
@@ -360,8 +381,10 @@ fn disclosed_cases(decided: &Decided) -> impl Iterator<Item = Uuid> + '_ {
     let leads = effects.leads.iter().map(|l| &l.case_id);
     let referrals = effects.items.iter().filter(|i| i.kind() == ItemKind::ItemReferral).map(|i| &i.case_id);
     let municipality = (decided.stream.kind == Kind::Municipality).then_some(decided.stream.id);
+    // What is about to be erased is served to nobody any more.
+    let erased = matches!(decided.event, Event::ErasureConfirmed(_)).then_some(decided.stream.id);
     let cases = circle.chain(grants).chain(leads).chain(referrals);
-    cases.filter_map(|id| Uuid::try_parse(id).ok()).chain(municipality)
+    cases.filter_map(|id| Uuid::try_parse(id).ok()).chain(municipality).chain(erased)
 }
 
 fn header(

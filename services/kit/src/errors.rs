@@ -107,7 +107,20 @@ pub fn fault(error: &LogError) -> Status {
                 "この内容は記録できません。再試行しても解決しません",
             );
         }
-        LogError::Keys(_) | LogError::OtherKeyring { .. } => {
+        LogError::Erased { .. } => return reasoned(Reason::CaseErased),
+        LogError::UnknownAlgorithm { .. } => {
+            tracing::error!(%error, "a part that this binary cannot open");
+            return status(
+                Code::Unimplemented,
+                "SEALED_OTHERWISE",
+                "this server is too old to open it; its operator must look",
+                "このサーバーでは開けない形式です。管理者にお知らせください",
+            );
+        }
+        LogError::Keys(_)
+        | LogError::OtherKeyring { .. }
+        | LogError::MasterMissing { .. }
+        | LogError::NoKeyStore { .. } => {
             tracing::error!(%error, "keys");
             return status(
                 Code::Internal,

@@ -26,6 +26,8 @@ use crate::states::{Loaded, States};
 pub struct PlatformOptions {
     /// Where the log lives.
     pub database: Database,
+    /// Where the wrapped data keys live, apart from the log.
+    pub keys: Database,
     /// Master, signing and digest keys.
     pub keyring: Keyring,
     /// Who issues tokens.
@@ -65,9 +67,9 @@ impl std::fmt::Debug for Platform {
 impl Platform {
     /// Starts the writing and recording tasks and reads the directory.
     pub async fn start(options: PlatformOptions) -> Result<Self, LogError> {
-        let PlatformOptions { database, keyring, verifier, writer, clock } = options;
+        let PlatformOptions { database, keys, keyring, verifier, writer, clock } = options;
         let reader = Reader::new(database.clone());
-        let sealer = Sealer::new(keyring.clone(), database.clone());
+        let sealer = Sealer::new(keyring.clone(), database.clone(), keys);
         let directory = Follower::new(reader.clone());
         directory.refresh().await?;
         Ok(Self(Arc::new(Inner {
@@ -247,7 +249,7 @@ impl Platform {
         &self.0.reads
     }
 
-    /// Keyed digests.
+    /// Keyed digests of what a caller holds; they outlive rotations.
     pub fn keyring(&self) -> &Keyring {
         &self.0.keyring
     }

@@ -21,6 +21,10 @@ pub trait Folded: Clone + Default + Send + Sync + 'static {
     fn fold(&mut self, stream: Uuid, recorded: &Recorded);
     /// Version of the stream; 0: nothing was ever recorded.
     fn version(&self) -> u64;
+    /// Whether the stream is closed for good.
+    fn closed(&self) -> bool {
+        false
+    }
 }
 
 impl Folded for CaseState {
@@ -30,6 +34,9 @@ impl Folded for CaseState {
     }
     fn version(&self) -> u64 {
         self.version
+    }
+    fn closed(&self) -> bool {
+        self.erasure.is_confirmed()
     }
 }
 

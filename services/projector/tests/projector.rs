@@ -73,7 +73,8 @@ impl World {
         tasuki_log::migrate(&database).await.unwrap();
         tasuki_views::migrate(&url).await.unwrap();
         let keyring = Keyring::generate().unwrap();
-        let sealer = Sealer::new(keyring.clone(), database.clone());
+        tasuki_log::begin(&database, &database, &keyring).await.unwrap();
+        let sealer = Sealer::new(keyring.clone(), database.clone(), database.clone());
         let writer = Writer::start(database.clone(), keyring, sealer, WriterOptions::default());
         let views = Views::new(&url, 4).unwrap();
         Self { stack, reader: Reader::new(database), writer, views, url }

@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use tasuki_telemetry::TelemetryConfig;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
-use crate::{Error, bench, call, demo, maintain, policy, serve, token, up, verify, verify_feed};
+use crate::{
+    Error, bench, call, demo, erase, export, keys, maintain, policy, serve, token, up, verify, verify_feed,
+};
 
 /// Tasuki (襷): one shared timeline for children with medical care needs.
 #[derive(Parser)]
@@ -41,6 +43,13 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// Tell what a post sees of a case, class by class and key by key, and why.
     Explain(policy::ExplainArgs),
+    /// Make, check, rotate and copy the keyring.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Destroy what opens a case that two operators have decided to erase.
+    Erase(erase::EraseArgs),
+    /// Write down everything that is kept about a child, for the officer who answers a request for disclosure.
+    SubjectExport(export::ExportArgs),
     /// Print NATS credentials for one post's notices.
     NatsCreds(maintain::CredsArgs),
     /// Measure on real parts, each against a yardstick in the same run.
@@ -145,6 +154,9 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::AuditHead(args) => verify::audit_head(args).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Explain(args) => policy::explain(args).await,
+        Command::Keys(command) => keys::run(command).await,
+        Command::Erase(args) => erase::run(args).await,
+        Command::SubjectExport(args) => export::run(args).await,
         Command::NatsCreds(args) => maintain::nats_creds(args).await,
         Command::Bench(args) => bench::run(args).await,
     }

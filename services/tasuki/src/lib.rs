@@ -6,17 +6,20 @@
 //! * [`serve`] is [`node`] against servers that somebody else keeps.
 //! * [`mod@bench`] measures, each figure against a yardstick in the same run.
 //! * The rest are commands: [`call`], [`token`], [`maintain`] (rebuild, NATS credentials), [`verify`] (and the auditor's
-//!   head), [`verify_feed`], [`policy`] (check, adopt, explain).
+//!   head), [`verify_feed`], [`policy`] (check, adopt, explain), [`keys`], [`erase`], [`mod@export`].
 
 mod again;
 pub mod bench;
 pub mod call;
 pub mod cli;
 pub mod demo;
+pub mod erase;
+pub mod export;
 mod health;
 mod hint;
 mod issued;
 pub mod jwks;
+pub mod keys;
 pub mod layer;
 mod listen;
 pub mod maintain;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use tasuki_log::Database;
 
 use crate::Error;
 use crate::issued::Issued;
@@ -15,6 +16,9 @@ pub struct DatabaseArgs {
     /// Connection string; default: that of the running `up`.
     #[arg(long, env = "TASUKI_DATABASE_URL")]
     database_url: Option<String>,
+    /// Connection string of the database for the keys; default: on the same server, named as the log's with `_keys`.
+    #[arg(long, env = "TASUKI_KEYS_URL")]
+    keys_url: Option<String>,
     /// Directory with the keyring; default: that of the state directory.
     #[arg(long, env = "TASUKI_SECRETS_DIR")]
     secrets_dir: Option<std::path::PathBuf>,
@@ -51,6 +55,18 @@ impl DatabaseArgs {
             Some(url) => Ok(url.clone()),
             None => Ok(self.state.running()?.database_url),
         }
+    }
+
+    /// The log's database and that of the keys.
+    pub(crate) fn databases(&self) -> Result<(Database, Database), Error> {
+        let log = Database::new(&self.url()?, 2)?;
+        let keys = log.for_keys(self.keys_url.as_deref(), 2)?;
+        Ok((log, keys))
+    }
+
+    /// The directory with the keyring.
+    pub(crate) fn directory(&self) -> Result<std::path::PathBuf, Error> {
+        Ok(self.secrets_dir.clone().unwrap_or_else(|| self.state.state_dir.join("secrets")))
     }
 
     /// The keyring and its company.

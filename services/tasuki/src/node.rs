@@ -12,6 +12,7 @@ use tasuki_auth::{TrustedIssuer, Verifier};
 use tasuki_bus::{Bus, BusOptions, Ping, publish_ping, subscribe_pings};
 use tasuki_contract::consent::v1::consent_service_server::ConsentServiceServer;
 use tasuki_contract::directory::v1::directory_service_server::DirectoryServiceServer;
+use tasuki_contract::erasure::v1::erasure_service_server::ErasureServiceServer;
 use tasuki_contract::handoff::v1::handoff_service_server::HandoffServiceServer;
 use tasuki_contract::intake::v1::consultation_service_server::ConsultationServiceServer;
 use tasuki_contract::intake::v1::referral_service_server::ReferralServiceServer;
@@ -92,6 +93,8 @@ impl Role {
 pub struct NodeOptions {
     /// Connection string of PostgreSQL.
     pub database_url: String,
+    /// Connection string of the database for the keys; `None`: on the same server, named as the log's with `_keys`.
+    pub keys_url: Option<String>,
     /// Address of nats-server.
     pub nats_url: String,
     /// Credentials for it.
@@ -128,6 +131,10 @@ pub struct Node {
 const MESSAGE_MAX: usize = 1 << 20;
 /// Calls and streams of one connection that are open at once; a client opens more connections for more.
 const STREAMS_MAX: u32 = 1_024;
+/// Connections to the store of keys at most.
+const KEYS_POOL: usize = 4;
+/// How soon a rotation or an erasure is heard of.
+const KEYS_AGE_MAX: Duration = Duration::from_millis(500);
 /// How old the directory may be when nobody told of a change.
 const DIRECTORY_AGE_MAX: Duration = Duration::from_millis(500);
 
@@ -139,7 +146,8 @@ impl Node {
         listen::allowed(options.listen, options.tls.as_ref())?;
         let database = Database::new(&options.database_url, options.pool)?;
         migrate(&database).await?;
-        tasuki_log::fit(&database, &options.keyring).await?;
+        let keys = database.for_keys(options.keys_url.as_deref(), KEYS_POOL)?;
+        tasuki_log::begin(&database, &keys, &options.keyring).await?;
         tasuki_views::migrate(&options.database_url).await?;
         let views = tasuki_views::Views::new(&options.database_url, options.pool)?;
         let cancel = CancellationToken::new();
@@ -164,6 +172,7 @@ impl Node {
             }
             let platform = Platform::start(PlatformOptions {
                 database: database.clone(),
+                keys,
                 keyring: options.keyring.clone(),
                 verifier,
                 writer: WriterOptions::default(),
@@ -174,6 +183,14 @@ impl Node {
             self::role(&tasks, &failed, async move {
                 following.follow_directory(DIRECTORY_AGE_MAX, ending).await;
                 Ok(())
+            });
+            let (sealer, ending) = (platform.sealer().clone(), cancel.clone());
+            self::role(&tasks, &failed, async move {
+                match ending.run_until_cancelled(sealer.follow(KEYS_AGE_MAX)).await {
+                    Some(Err(error)) => Err(error.into()),
+                    Some(Ok(never)) => match never {},
+                    None => Ok(()),
+                }
             });
             let (watched, ending) = (platform.clone(), cancel.clone());
             self::role(&tasks, &failed, async move {
@@ -326,6 +343,9 @@ fn routes(
                 routes = routes
                     .add_service(
                         DirectoryServiceServer::new(directory.clone()).max_decoding_message_size(MESSAGE_MAX),
+                    )
+                    .add_service(
+                        ErasureServiceServer::new(directory.clone()).max_decoding_message_size(MESSAGE_MAX),
                     )
                     .add_service(ConsentServiceServer::new(directory).max_decoding_message_size(MESSAGE_MAX));
             }

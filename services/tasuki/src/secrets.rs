@@ -25,6 +25,7 @@ pub struct Secrets {
 }
 
 const KEYRING: &str = "keyring";
+const KEYRING_OLD: &str = "keyring.old";
 const ISSUER: &str = "issuer.pk8";
 const OPERATOR: &str = "nats-operator.json";
 
@@ -34,9 +35,10 @@ impl Secrets {
     /// Errors: a file that is there and cannot be read or understood, by its path; it is left as it is.
     pub fn open_or_create(directory: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(directory)?;
-        let keyring = read_or_make(&directory.join(KEYRING), keyring, || {
-            Ok(Keyring::generate()?.to_text().as_bytes().to_vec())
-        })?;
+        let path = directory.join(KEYRING);
+        let keyring =
+            read_or_make(&path, keyring, || Ok(Keyring::generate()?.to_text().as_bytes().to_vec()))?;
+        let keyring = keyring.kept_at(&path);
         let issuer =
             read_or_make(&directory.join(ISSUER), issuer, || Ok(DevIssuer::generate()?.pkcs8().to_vec()))?;
         let operator = read_or_make(&directory.join(OPERATOR), operator, || {
@@ -51,12 +53,73 @@ impl Secrets {
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let path = directory.join(KEYRING);
         let keyring = read(&path, keyring)?.ok_or_else(|| {
-            format!("there is no keyring {}: start ./dev up, or restore it from its copy", path.display())
+            format!(
+                "there is no keyring {}: start ./dev up, make one with `tasuki keys init`, or restore it from its copy",
+                path.display()
+            )
         })?;
+        let keyring = keyring.kept_at(&path);
         let issuer = read(&directory.join(ISSUER), issuer)?;
         let operator = read(&directory.join(OPERATOR), operator)?;
         Ok(Self { keyring, issuer, operator })
     }
+}
+
+/// Makes the directory, and in it a keyring for a new installation.
+///
+/// Errors: a keyring that is there already is left as it is.
+pub fn make_keyring(directory: &Path, keyring: &Keyring) -> Result<PathBuf, Error> {
+    std::fs::create_dir_all(directory)?;
+    let path = directory.join(KEYRING);
+    if path.exists() {
+        return Err(format!("{} is there already; it was left as it is", path.display()).into());
+    }
+    write_new(&path, keyring.to_text().as_bytes())?;
+    Ok(path)
+}
+
+/// Where the keyring lies.
+pub fn keyring_path(directory: &Path) -> PathBuf {
+    directory.join(KEYRING)
+}
+
+/// Replaces the keyring durably, then destroys what it was before.
+pub fn replace_keyring(directory: &Path, keyring: &Keyring) -> Result<(), Error> {
+    let path = directory.join(KEYRING);
+    destroy_leftovers(directory)?;
+    std::fs::hard_link(&path, directory.join(KEYRING_OLD))?;
+    std::fs::rename(unfinished(&path, keyring.to_text().as_bytes())?, &path)?;
+    sync_directory(&path)?;
+    destroy_leftovers(directory)
+}
+
+/// Destroys what a replacement that was cut off has left of former keyrings.
+pub fn destroy_leftovers(directory: &Path) -> Result<(), Error> {
+    let path = directory.join(KEYRING);
+    let of_keyring =
+        |name: &str| name == KEYRING_OLD || (name.starts_with("keyring.") && name.ends_with(".new"));
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(of_keyring) {
+            destroy(&entry.path(), &path)?;
+        }
+    }
+    sync_directory(&path)
+}
+
+/// Overwrites a file and removes it. What a file system or a disk keeps of it beside, only they can say.
+fn destroy(file: &Path, but_not: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
+    // Cut off before the new one took its place, both names are the same file.
+    if inode(file)? != inode(but_not)? {
+        let mut open = std::fs::OpenOptions::new().write(true).open(file)?;
+        let bytes = open.metadata()?.len();
+        open.write_all(&vec![0; usize::try_from(bytes)?])?;
+        open.sync_all()?;
+    }
+    std::fs::remove_file(file)?;
+    Ok(())
 }
 
 fn keyring(bytes: &[u8]) -> Result<Keyring, Error> {
@@ -200,6 +263,30 @@ mod tests {
             let error = Secrets::open_or_create(&directory.0).err().expect("a refusal").to_string();
             assert!(error.contains(name), "{error}");
             assert!(directory.0.join(name).is_dir());
+        }
+    }
+
+    #[test]
+    fn a_keyring_that_is_replaced_leaves_nothing_of_what_it_was_wherever_it_is_cut_off() {
+        for cut_off in [None, Some("linked"), Some("renamed"), Some("unfinished")] {
+            let directory = Directory::new();
+            let old = Secrets::open_or_create(&directory.0).unwrap().keyring;
+            let both = old.with_new_master().unwrap();
+            let (path, link) = (keyring_path(&directory.0), directory.0.join(KEYRING_OLD));
+            match cut_off {
+                Some("linked") => std::fs::hard_link(&path, &link).unwrap(),
+                Some("renamed") => std::fs::copy(&path, &link).map(drop).unwrap(),
+                Some(_) => {
+                    std::fs::write(directory.0.join("keyring.1.new"), old.to_text().as_bytes()).unwrap()
+                }
+                None => {}
+            }
+            let watched = std::fs::File::open(&path).unwrap();
+            replace_keyring(&directory.0, &both).unwrap();
+            assert_eq!(Secrets::open(&directory.0).unwrap().keyring.to_text(), both.to_text());
+            assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 3, "{cut_off:?}: something is left");
+            let was = std::io::read_to_string(watched).unwrap();
+            assert!(!was.is_empty() && was.bytes().all(|b| b == 0), "{cut_off:?}: it was not overwritten");
         }
     }
 

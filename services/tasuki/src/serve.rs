@@ -26,6 +26,10 @@ pub struct ServeArgs {
     /// checked against sslrootcert=FILE or the system's authorities.
     #[arg(long, env = "TASUKI_DATABASE_URL")]
     database_url: String,
+    /// Connection string of the database for the wrapped keys; default: on the same server, named as the log's with
+    /// `_keys`, and created where it is missing.
+    #[arg(long, env = "TASUKI_KEYS_URL")]
+    keys_url: Option<String>,
     /// Address of nats-server: tls://HOST:PORT, or nats:// on a loopback address.
     #[arg(long, env = "TASUKI_NATS_URL")]
     nats_url: String,
@@ -107,6 +111,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
     let mut interrupts = Interrupts::listen()?;
     let starting = Node::start(NodeOptions {
         database_url: args.database_url,
+        keys_url: args.keys_url,
         nats_url: args.nats_url,
         nats_creds,
         nats_authorities: args.nats_ca,

@@ -150,6 +150,7 @@ impl Embedded {
         let nats_url = stack.nats.url();
         let node = Node::start(NodeOptions {
             database_url: database_url.clone(),
+            keys_url: None,
             nats_url: nats_url.clone(),
             nats_creds: Some(operator.service_creds()?),
             nats_authorities: None,

@@ -32,19 +32,19 @@ pub async fn verify(args: VerifyArgs) -> Result<(), Error> {
     let url = args.database.url()?;
     let database = Database::new(&url, 2)?;
     let secrets = args.database.secrets()?;
-    let public_key = secrets.keyring.public_key();
+    let signers = || secrets.keyring.signers();
     let mut out = std::io::stdout();
     if let Some(path) = &args.since_head {
         let text = std::fs::read_to_string(path)?;
         let head = LogHead::from_text(&text)
             .ok_or("--since-head: the file holds no head that audit-head printed")?;
-        since(&head, head.kept_by(&database, public_key).await?)?;
+        since(&head, head.kept_by(&database, signers()).await?)?;
         writeln!(out, "verify ok: the log contains the head at position {}", head.position)?;
     }
 
     let total = tasuki_log::Reader::new(database.clone()).head().await?.0;
     let mut progress = Progress::of("position", total);
-    let report = log_verify::verify(&database, public_key, |position| progress.at(position)).await?;
+    let report = log_verify::verify(&database, signers(), |position| progress.at(position)).await?;
     progress.end();
     // Views that have seen more than there is: whoever cut the end off could not make them forget.
     let viewed = tasuki_views::Views::new(&url, 1)?.position().await.map_or(0, |views| views.position);
@@ -55,7 +55,7 @@ pub async fn verify(args: VerifyArgs) -> Result<(), Error> {
     }
 
     let mut progress = Progress::of("read", 0);
-    let reads = verify_reads(&database, public_key, |seen| progress.at(seen)).await?;
+    let reads = verify_reads(&database, signers(), |seen| progress.at(seen)).await?;
     progress.end();
     if let Some(bad) = reads.first_bad {
         let (writer, number) = (bad.writer, bad.number);

@@ -40,6 +40,7 @@ impl World {
         let stack = Stack::start(options).await.unwrap();
         let node = Node::start(NodeOptions {
             database_url: stack.postgres.create_database("tasuki").await.unwrap(),
+            keys_url: None,
             nats_url: stack.nats.url(),
             nats_creds: Some(operator.service_creds().unwrap()),
             nats_authorities: None,

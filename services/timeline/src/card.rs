@@ -84,6 +84,7 @@ pub(crate) fn card(
             withheld_keys: access.withheld_keys().into_iter().map(str::to_owned).collect(),
             etag: String::new(),
             partly_withheld_classes: access.partly_withheld_classes().into_iter().map(|c| c as i32).collect(),
+            erased: false,
         },
     }
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::asking::Asking;
 use crate::desk::STALE_TRIES_MAX;
 use crate::errors;
-use crate::redact::{self, Disclosure};
+use crate::redact::{self, Content, Disclosure};
 use crate::sight::{self, Sight};
 
 /// Rows of a feed with their records, and the cases that they belong to.
@@ -68,8 +68,11 @@ impl Page {
         // What belongs to no case is its parties' own part, which no policy narrows.
         let outside = || Access::new(&asking.viewer, &nobody, InForce::standard(), day);
         let access = sight.map_or_else(outside, |sight| sight.access(&asking.viewer, day));
-        let event = open_for(platform, &access, record).await?;
-        let disclosure = redact::item(row, record, event, &access);
+        let content = match sight.is_some_and(|sight| sight.state.erasure.is_confirmed()) {
+            true => Content::Erased,
+            false => open_for(platform, &access, record).await?,
+        };
+        let disclosure = redact::item(row, record, content, &access);
         let entry = disclosure.tells().then(|| {
             let cases = sight.map(|s| (s.case, s.epoch)).into_iter().collect();
             let keys = disclosure.fact_keys.clone();
@@ -143,21 +146,22 @@ impl Page {
 
 /// The event with everything that can be opened, where the viewer gets any of its content.
 ///
-/// `None` also where its key is gone: an erased event keeps its place, and its content is nobody's any more.
+/// An erased event keeps its place, and its content is nobody's any more.
 pub(crate) async fn open_for(
     platform: &Platform,
     access: &Access<'_>,
     record: &Record,
-) -> Result<Option<tasuki_contract::Event>, Status> {
+) -> Result<Content, Status> {
     let access = access.of_what_was_recorded_on(redact::recorded_on(record));
     if !redact::needs_content(&access.event_of(&record.header)) {
-        return Ok(None);
+        return Ok(Content::Unopened);
     }
     match platform.reader().open(platform.sealer(), record).await {
-        Ok(event) => Ok(Some(event)),
+        Ok(event) => Ok(Content::Opened(Box::new(event))),
+        Err(LogError::Erased { .. }) => Ok(Content::Erased),
         Err(LogError::Unopenable { event_id }) => {
             tracing::warn!(event_id, "content of an event does not open");
-            Ok(None)
+            Ok(Content::Unopened)
         }
         Err(error) => Err(errors::log(error)),
     }

@@ -40,9 +40,11 @@ pub(crate) async fn card(
         if !access.in_circle() {
             return Err(tasuki_kit::errors::not_found());
         }
-        let events = events_on_facts(platform, case).await?;
+        let erased = sight.state.erasure.is_confirmed();
+        let events = if erased { Vec::new() } else { events_on_facts(platform, case).await? };
         let lead = sight.circle().lead.map(|post| (post, telephone_of(platform, post)));
-        let made = card::card(case, &access, lead, &events);
+        let mut made = card::card(case, &access, lead, &events);
+        made.response.erased = erased;
         let mut disclosed = Disclosed::default();
         disclosed.by((case, sight.epoch), access.rules());
         disclosed.add(Some((case, sight.epoch)), made.events, made.fact_keys, access.grants());
@@ -155,7 +157,8 @@ async fn events_on_facts(platform: &Platform, case: CaseId) -> Result<Vec<(Recor
     for record in records {
         match platform.reader().open(platform.sealer(), &record).await {
             Ok(event) => events.push((record, event)),
-            // Erased: nobody knows it any more.
+            // A part of the case that nobody knows any more.
+            Err(LogError::Erased { .. }) => {}
             Err(LogError::Unopenable { event_id }) => {
                 tracing::warn!(event_id, "content of an event does not open");
             }

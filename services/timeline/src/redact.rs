@@ -41,11 +41,37 @@ pub(crate) fn needs_content(lens: &EventAccess<'_>) -> bool {
     lens.level() > Level::Existence
 }
 
+/// The content of an event, as far as it was opened.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Content {
+    /// The whole event.
+    Opened(Box<Event>),
+    /// It need not be opened, or cannot: then the item says that it exists.
+    Unopened,
+    /// Nobody reads it any more: then the item says so, and what the policy would have shown.
+    Erased,
+}
+
+impl From<Option<Event>> for Content {
+    fn from(event: Option<Event>) -> Self {
+        event.map_or(Self::Unopened, |event| Self::Opened(Box::new(event)))
+    }
+}
+
 /// The item of `row`.
 ///
-/// `event` is the opened event, `None` where it need not or cannot be opened any more: then the item says that it
-/// exists. What the viewer may no longer know of keeps its number, since feeds have no gaps, and says nothing else.
-pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access: &Access<'_>) -> Disclosure {
+/// What the viewer may no longer know of keeps its number, since feeds have no gaps, and says nothing else.
+pub(crate) fn item(
+    row: &FeedRow,
+    record: &Record,
+    content: impl Into<Content>,
+    access: &Access<'_>,
+) -> Disclosure {
+    let (event, erased) = match content.into() {
+        Content::Opened(event) => (Some(*event), false),
+        Content::Unopened => (None, false),
+        Content::Erased => (None, true),
+    };
     let header = &record.header;
     let access = access.of_what_was_recorded_on(recorded_on(record));
     let lens = access.event_of(header);
@@ -60,7 +86,9 @@ pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access:
             fact_keys.push(fact.key);
         }
     }
-    let shown = if event.is_some() { lens.level() } else { Level::Existence };
+    // What is erased is not withheld: what is listed as withheld follows from the policy alone.
+    let by_policy = event.is_some() || erased;
+    let shown = if by_policy { lens.level() } else { Level::Existence };
     let item = TimelineItem {
         number: row.number,
         case_id: shown_case(row.case, record, &access),
@@ -71,11 +99,12 @@ pub(crate) fn item(row: &FeedRow, record: &Record, event: Option<Event>, access:
         agency_id: header.agency_id.clone(),
         post_id: header.post_id.clone(),
         level: level(shown) as i32,
-        withheld_classes: withheld(&lens, rule, event.is_some()),
-        withheld_keys: withheld_keys(&lens, rule, event.is_some()),
+        withheld_classes: withheld(&lens, rule, by_policy),
+        withheld_keys: withheld_keys(&lens, rule, by_policy),
         event: event.map(|event| any(&event)),
         history: row.history,
         traceparent: header.traceparent.clone(),
+        erased,
     };
     Disclosure { item, fact_keys }
 }

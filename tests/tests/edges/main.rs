@@ -15,6 +15,7 @@ mod failing;
 mod hostile;
 mod issuer;
 mod keyring;
+mod keys;
 mod malformed;
 mod mutated;
 mod overload;

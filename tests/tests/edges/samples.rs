@@ -152,6 +152,30 @@ fn directory() -> Vec<Sample> {
             json!({"context": context(), "text": POLICY.replace("131172", "131199")}),
             &["context", "context.occurred_at"],
         ),
+        by_operator(
+            "ErasureService/ProposeErasure",
+            "NOT_FOUND",
+            json!({"context": context(), "caseId": NOBODY, "ground": "ERASURE_GROUND_COURT_ORDER"}),
+            &["context", "context.occurred_at"],
+        ),
+        by_operator(
+            "ErasureService/ConfirmErasure",
+            "NOT_FOUND",
+            json!({"context": context(), "caseId": NOBODY, "proposalId": NOBODY}),
+            &["context", "context.occurred_at"],
+        ),
+        by_operator(
+            "ErasureService/PlaceLegalHold",
+            "NOT_FOUND",
+            json!({"context": context(), "caseId": NOBODY}),
+            &["context", "context.occurred_at"],
+        ),
+        by_operator(
+            "ErasureService/LiftLegalHold",
+            "NOT_FOUND",
+            json!({"context": context(), "caseId": NOBODY, "holdId": NOBODY}),
+            &["context", "context.occurred_at"],
+        ),
     ]
 }
 

@@ -19,6 +19,8 @@ use crate::history::Things;
 use crate::people::{KINDS, person, ward};
 use crate::samples;
 
+/// Fields that follow from the salt of each event, and the times of reads: each world's own.
+const SALTED: [&str; 5] = ["digest", "chain", "signature", "signed_at", "read_at"];
 /// Pages of one list that are followed.
 const PAGES_MAX: usize = 50;
 
@@ -82,8 +84,36 @@ impl Answer {
         }
     }
 
+    /// The same without what follows from the salt of each event, which each world draws for itself: the chain of the
+    /// feed. That it follows from nothing hidden is shown where it is made.
+    fn without_salted(self, method: &MethodDescriptor) -> Self {
+        let Self::Bytes(bytes) = self else { return self };
+        let mut message = DynamicMessage::decode(method.output(), bytes.as_slice()).unwrap();
+        clear_salted(&mut message);
+        Self::Bytes(message.encode_to_vec())
+    }
+
     fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
+    }
+}
+
+fn clear_salted(message: &mut DynamicMessage) {
+    let fields: Vec<_> = message.fields().map(|(field, _)| field).collect();
+    for field in fields {
+        if SALTED.contains(&field.name()) {
+            message.clear_field(&field);
+            continue;
+        }
+        match message.get_field_mut(&field) {
+            Value::Message(inner) => clear_salted(inner),
+            Value::List(all) => all.iter_mut().for_each(|value| {
+                if let Value::Message(inner) = value {
+                    clear_salted(inner);
+                }
+            }),
+            _ => {}
+        }
     }
 }
 
@@ -110,6 +140,7 @@ impl Pair {
         let mut answered = 0;
         for _ in 0..PAGES_MAX {
             let [one, other] = self.both(question, &message, &Uuid::now_v7().to_string()).await;
+            let [one, other] = [one, other].map(|answer| answer.without_salted(&question.method));
             if one != other {
                 return Err(difference(question, &message, &one, &other));
             }
@@ -173,8 +204,9 @@ impl Pair {
                 caller.timeline().subscribe(caller.request(SubscribeRequest::default())).await?.into_inner();
             let mut sent = Vec::new();
             while let Some(message) = stream.message().await? {
-                sent.push(message.encode_to_vec());
-                if matches!(message.message, Some(Message::Heartbeat(beat)) if beat.caught_up) {
+                let beat = matches!(&message.message, Some(Message::Heartbeat(beat)) if beat.caught_up);
+                sent.push(Answer::Bytes(message.encode_to_vec()).without_salted(&question.method));
+                if beat {
                     break;
                 }
             }

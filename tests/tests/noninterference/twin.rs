@@ -117,8 +117,10 @@ async fn platform(world: &World) -> Platform {
     let verifier = Arc::new(Verifier::new(vec![issuer.trust("tasuki").unwrap()]).unwrap());
     let keyring = world.secrets.keyring.clone();
     let writer = WriterOptions { patience: Duration::from_secs(60), ..WriterOptions::default() };
+    let keys = database.for_keys(None, 4).unwrap();
+    tasuki_log::begin(&database, &keys, &keyring).await.unwrap();
     let clock = tasuki_kit::clock::Clock::default();
-    Platform::start(PlatformOptions { database, keyring, verifier, writer, clock }).await.unwrap()
+    Platform::start(PlatformOptions { database, keys, keyring, verifier, writer, clock }).await.unwrap()
 }
 
 /// Steps with their versions.

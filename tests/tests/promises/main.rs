@@ -1,6 +1,7 @@
 //! The promises, each on real processes: the program, PostgreSQL, nats-server.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod attacker;
 mod p10_withheld;
 mod p1_durable;
 mod p2_nobody_dropped;
@@ -12,6 +13,7 @@ mod p5_withdrawal;
 mod p6_replay;
 mod p7_ledger;
 mod p7_reads;
+mod p8_erasure;
 mod p9_tamper;
 mod received;
 mod story;

@@ -121,7 +121,7 @@ async fn sign_and_withdraw(case: String, ward: [Caller; 2], reader: [Caller; 2])
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p5_nothing_is_served_after_any_of_a_thousand_withdrawals() {
-    let world = World::start_with(PROGRAM, &[("track_commit_timestamp", "on")]).await.unwrap();
+    let world = World::start_with(PROGRAM, commit_times).await.unwrap();
     let first = world.ready().await.unwrap();
     let second = world.serve("all").await.unwrap();
     let programs = [&first, &second];
@@ -315,4 +315,9 @@ async fn list(caller: &Caller, case_id: &str) -> consent::ListConsentsResponse {
 async fn duties(caller: &Caller) -> Vec<timeline::Duty> {
     let request = timeline::ListDutiesRequest::default();
     caller.timeline().list_duties(caller.request(request)).await.unwrap().into_inner().duties
+}
+
+/// PostgreSQL says when each transaction committed.
+fn commit_times(options: &mut tasuki_standalone::StackOptions) {
+    options.postgres.settings.push(("track_commit_timestamp".to_owned(), "on".to_owned()));
 }

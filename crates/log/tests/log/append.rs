@@ -88,7 +88,7 @@ async fn a_sealed_part_opens_neither_elsewhere_nor_altered_nor_without_its_key()
     *altered.parts.last_mut().unwrap() ^= 1;
     unopenable(log.reader.open(&log.sealer, &altered).await, 1);
 
-    log.sql("DELETE FROM keys.data_keys").await;
+    log.sql("DELETE FROM key_store.data_keys").await;
     let other = log.another_process();
     unopenable(other.reader.open(&other.sealer, &records[0]).await, 0);
 }

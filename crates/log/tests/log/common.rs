@@ -8,7 +8,8 @@ use tasuki_contract::event::v1::{Effects, Header, ItemChange, ItemKind, StreamKi
 use tasuki_contract::intake::v1::{CallerIdentity, ConsultationReceived};
 use tasuki_contract::{DataClass, Event};
 use tasuki_log::{
-    Append, Database, Keyring, NewEvent, Reader, Record, Sealer, Stream, Writer, WriterOptions, migrate,
+    Append, Database, Keyring, NewEvent, Reader, Record, Sealer, Stream, Writer, WriterOptions, begin,
+    migrate,
 };
 use tasuki_standalone::{Place, Postgres, PostgresOptions};
 use uuid::Uuid;
@@ -39,14 +40,17 @@ impl Log {
 
     pub(crate) async fn at(url: &str) -> Self {
         let keyring = Keyring::generate().unwrap();
-        migrate(&Database::new(url, 1).unwrap()).await.unwrap();
+        let database = Database::new(url, 1).unwrap();
+        migrate(&database).await.unwrap();
+        // The store of keys in the same database: what depends on it being apart has tests of its own.
+        begin(&database, &database, &keyring).await.unwrap();
         Self::process(url, &keyring, WriterOptions::default())
     }
 
     /// What another process on the same log holds: nothing is shared but the database and the keys.
     pub(crate) fn process(url: &str, keyring: &Keyring, options: WriterOptions) -> Self {
         let database = Database::new(url, 8).unwrap();
-        let sealer = Sealer::new(keyring.clone(), database.clone());
+        let sealer = Sealer::new(keyring.clone(), database.clone(), database.clone());
         let writer = Writer::start(database.clone(), keyring.clone(), sealer.clone(), options);
         let (url, keyring, reader) = (url.to_owned(), keyring.clone(), Reader::new(database.clone()));
         Self { url, keyring, database, reader, sealer, writer }

@@ -13,5 +13,6 @@ mod partitions;
 mod reads;
 mod reads_tamper;
 mod retry;
+mod rotation;
 mod tamper;
 mod versions;

@@ -311,13 +311,13 @@ async fn a_log_that_grows_during_the_walk_is_found_whole() {
 async fn p9_edits_of_the_tables_beside_the_events_are_located_too() {
     let of = |table: &str, row: u64| match table {
         "log.streams" => format!("stream_id = (SELECT stream_id FROM log.events WHERE position = {row})"),
-        "keys.data_keys" => format!("scope = (SELECT stream_id FROM log.events WHERE position = {row})"),
+        "log.stream_keys" => format!("stream_id = (SELECT stream_id FROM log.events WHERE position = {row})"),
         _ => format!("item_id = (SELECT stream_id FROM log.events WHERE position = {row})"),
     };
     for (table, edit) in [
         ("log.streams", "DELETE FROM"),
         ("log.items", "DELETE FROM"),
-        ("keys.data_keys", "DELETE FROM"),
+        ("log.stream_keys", "DELETE FROM"),
         ("log.items", "UPDATE log.items SET stream_id = gen_random_uuid() FROM (SELECT 1) one"),
         ("log.streams", "UPDATE log.streams SET version = 0 FROM (SELECT 1) one"),
     ] {

@@ -56,7 +56,8 @@ impl World {
         let database = Database::new(&url, 8).unwrap();
         migrate(&database).await.unwrap();
         let keyring = Keyring::generate().unwrap();
-        let sealer = Sealer::new(keyring.clone(), database.clone());
+        tasuki_log::begin(&database, &database, &keyring).await.unwrap();
+        let sealer = Sealer::new(keyring.clone(), database.clone(), database.clone());
         let writer = Writer::start(database.clone(), keyring, sealer, WriterOptions::default());
         Self { stack, reader: Reader::new(database.clone()), database, writer }
     }

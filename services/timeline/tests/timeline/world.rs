@@ -94,8 +94,10 @@ impl World {
         let verifier = Arc::new(Verifier::new(vec![issuer.trust(AUDIENCE).unwrap()]).unwrap());
         let keyring = Keyring::generate().unwrap();
         let clock = Clock::default();
+        tasuki_log::begin(&log, &log, &keyring).await.unwrap();
         let options = PlatformOptions {
             database: log.clone(),
+            keys: log.clone(),
             keyring,
             verifier,
             writer: WriterOptions::default(),
