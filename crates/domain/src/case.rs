@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use tasuki_contract::Event;
 use tasuki_contract::event::v1::DutyKind;
 
+use crate::attachment::AttachmentState;
 use crate::circle::Circle;
 use crate::decision::{Kind, Recorded, StreamRef};
 use crate::handoff::HandoffState;
-use crate::ids::{ActionId, CaseId, HandoffId, PostId, ReferralId};
+use crate::ids::{ActionId, AttachmentId, CaseId, HandoffId, PostId, ReferralId};
 use crate::referral::ReferralState;
 
 /// An action of the minutes that is not done.
@@ -40,6 +41,8 @@ pub struct CaseState {
     pub handoffs: BTreeMap<HandoffId, HandoffState>,
     /// Open actions.
     pub open_actions: BTreeMap<ActionId, OpenAction>,
+    /// Documents, in the order in which they were announced.
+    pub attachments: BTreeMap<AttachmentId, AttachmentState>,
 }
 
 impl CaseState {
@@ -75,5 +78,6 @@ impl CaseState {
         }
         crate::referral::evolve(self, recorded);
         crate::handoff::evolve(self, recorded);
+        crate::attachment::evolve(self, recorded);
     }
 }

@@ -64,6 +64,8 @@ id! {
     ActionId;
     /// One grant of a consent.
     GrantId;
+    /// One document of a case.
+    AttachmentId;
 }
 
 /// Namespace of the ids that follow from other ids.

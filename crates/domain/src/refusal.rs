@@ -60,6 +60,8 @@ violations! {
     IDEOGRAPHIC_SPACE "holds a full-width space" "全角の空白が含まれています";
     /// A reading that is not in full-width katakana.
     NOT_KATAKANA "is not in full-width katakana" "全角カタカナではありません";
+    /// A link in the place of a document.
+    LINK_NOT_ALLOWED "is a link, and what lies behind one is beyond consent, withdrawal and erasure: attach the document, or give the number of the paper" "リンクは指定できません。リンク先には同意・撤回・消去が及ばないため、書類を添付するか、書類の番号を指定してください";
     /// No municipality's code, or a wrong check digit.
     BAD_MUNICIPALITY "is no six-digit code of a municipality" "6桁の自治体コードではありません";
 }
@@ -170,6 +172,14 @@ reasons! {
     AlreadyExists "ALREADY_EXISTS" Precondition "it exists already; use another id, or change what is there" "すでに存在します。別のIDを使うか、登録済みのものを変更してください";
     /// The post is responsible for cases.
     PostHasCases "POST_HAS_CASES" Precondition "the post is still responsible for cases; hand them over first" "主担当のケースが残っています。先に引き継いでください";
+    /// The post has added as many documents to the case as it may.
+    TooManyAttachments "TOO_MANY_ATTACHMENTS" Precondition "your post has added as many documents to this case as it may; put several pages into one document" "この窓口からこのケースに添付できる書類の数を超えています。複数のページを一つの書類にまとめてください";
+    /// A document is to be completed before all of it was put.
+    ChunksMissing "CHUNKS_MISSING" Precondition "some chunks have not been put; put each index from 0 on, then complete again" "まだ送られていない部分があります。0番からすべて送ってから、もう一度完了してください";
+    /// The bytes are not those whose digest was announced.
+    DigestDiffers "DIGEST_DIFFERS" Precondition "the bytes are not those that were announced: their SHA-256 differs; nothing is kept, begin again" "送られた内容が予告と異なります (SHA-256 不一致)。保存していません。最初からやり直してください";
+    /// The bytes are of another type than was announced.
+    TypeDiffers "TYPE_DIFFERS" Precondition "the bytes are not of the type that was announced; nothing is kept, begin again with a PDF, JPEG, PNG or plain text" "送られた内容が指定された形式ではありません。保存していません。PDF・JPEG・PNG・テキストのいずれかで、最初からやり直してください";
 }
 
 /// A command that is refused.

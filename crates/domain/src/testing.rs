@@ -250,7 +250,7 @@ impl World {
             post_id: actor.post.into(),
             case_ids: decided.cases.iter().map(Uuid::to_string).collect(),
             occurred_at: Some(self.timestamp()),
-            data_class: rule.class.into(),
+            data_class: decided.event.class().into(),
             effects: Some(decided.effects.clone()),
             open_payload,
             ..Header::default()

@@ -3,11 +3,13 @@
 //! * [`Writer`] appends: group commit, versions, request ids, positions, the hash chain ([`append`]).
 //! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]).
 //! * [`Reader`] reads by position or stream ([`read`]), [`gained`] many cases with their disclosure epochs; [`ReadRecords`] puts reads on record ([`reads`]).
+//! * [`Attachments`] keeps the sealed bytes of documents ([`attachments`]).
 //! * [`verify`] walks the chain and finds the first bad row.
 //!
 //! It decides nothing, knows no NATS and no gRPC. PostgreSQL is the only truth: a cursor counts, a signal is a hint.
 
 pub mod append;
+pub mod attachments;
 mod batch;
 mod beside;
 mod chain;
@@ -23,6 +25,7 @@ pub mod seal;
 pub mod verify;
 
 pub use append::{Append, Appended, NewEvent, Stream, Writer, WriterOptions};
+pub use attachments::Attachments;
 pub use db::{Database, migrate};
 pub use error::{AppendError, LogError};
 pub use fit::fit;

@@ -7,6 +7,7 @@ mod samples;
 mod up;
 mod variants;
 
+mod attachments;
 mod consultation;
 mod credentials;
 mod embedded;

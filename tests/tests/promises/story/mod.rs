@@ -44,6 +44,7 @@ pub struct Told {
     pub marks: Vec<(&'static str, String)>,
     pub cases: Vec<String>,
     pub referrals: Vec<String>,
+    pub attachments: Vec<String>,
 }
 
 /// The teller.
@@ -63,6 +64,7 @@ macro_rules! say {
 }
 
 mod meeting;
+mod paper;
 
 impl Story {
     pub fn new(callers: BTreeMap<String, Caller>) -> Self {
@@ -73,6 +75,7 @@ impl Story {
     pub async fn tell(&mut self, mut pause: impl AsyncFnMut(&Told)) {
         let opening = self.open_by_referral().await;
         self.consent().await;
+        self.papers().await;
         pause(&self.told).await;
         self.round(&opening, &mut pause).await;
         self.withdrawn(&mut pause).await;
