@@ -18,9 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-/// Calls that hold bytes of documents at once in one process; more are refused at once. Each holds about a megabyte
-/// and a connection.
-const BYTES_CALLS_MAX: usize = 32;
+/// Calls that hold bytes of documents at once in one process; more are refused at once. Each holds about a megabyte and
+/// a connection, and documents must not take all connections from those who read the log.
+const BYTES_CALLS_MAX: usize = 8;
 /// How often it is looked for what has expired; an announcement looks too.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 

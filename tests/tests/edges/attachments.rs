@@ -141,14 +141,15 @@ async fn a_document_comes_in_any_order_and_again_and_goes_to_those_who_read_its_
     assert!(!found.readable && found.withheld_classes.contains(&DataClass::Diagnosis.into()));
     assert_eq!((content.media_type(), content.size_bytes), (MediaType::Pdf, paper.bytes.len() as i32));
     assert!(content.title.is_empty() && content.file_name.is_empty() && content.sha256.is_empty());
-    let seen = Seen::refused(Paper::read(&case.coordinator, &id, 3).await);
+    let seen = Seen::refused(Paper::read(&case.coordinator, &id, 3).await.map(|bytes| bytes.len()));
     assert_eq!((seen.code, seen.reason.as_str()), (Code::PermissionDenied, "CONTENT_WITHHELD"));
     // Not at all: neither in the circle nor outside it, and nothing tells it from a document that does not exist.
     let unknown = Uuid::now_v7().to_string();
     for slug in ["vendor.service", "homedoctor.clinic"] {
         let me = case.caller(slug).await;
         assert_eq!(Seen::refused(get(&me, &id).await).whole, Seen::refused(get(&me, &unknown).await).whole);
-        let read = async |id: &str| Seen::refused(Paper::read(&me, id, 3).await).whole;
+        let read =
+            async |id: &str| Seen::refused(Paper::read(&me, id, 3).await.map(|bytes| bytes.len())).whole;
         assert_eq!(read(&id).await, read(&unknown).await, "{slug}");
     }
     let vendor = list(&case.caller("vendor.service").await, &case.id).await.unwrap();
@@ -270,6 +271,59 @@ async fn what_is_too_large_too_many_or_put_wrongly_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_bytes_at_once_than_there_is_room_for_are_refused_at_once_and_nothing_else_is() {
+    let case = Case::open().await;
+    let (hospital, paper) = (&case.hospital, case.diagnosis());
+    let id = paper.put(hospital).await.unwrap();
+    let (blocker, connection) =
+        tokio_postgres::connect(&case.world.database_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    blocker.batch_execute("BEGIN; LOCK TABLE log.attachment_chunks").await.unwrap();
+    let chunk = paper.chunks(&id).remove(0);
+    let put = || {
+        let (caller, request) = (hospital.clone(), hospital.request(chunk.clone()));
+        tokio::spawn(async move { caller.attachments().put_chunk(request).await })
+    };
+    let mut puts = Vec::new();
+    // However many have room: the first one beyond it is told at once, while all others wait.
+    let refused = loop {
+        assert!(puts.len() < 100, "nothing bounds them");
+        let mut put = put();
+        match tokio::time::timeout(std::time::Duration::from_millis(500), &mut put).await {
+            Ok(answer) => break Seen::refused(answer.unwrap()),
+            Err(_) => puts.push(put),
+        }
+    };
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+    assert!(refused.retry.is_some() && !puts.is_empty());
+    list(hospital, &case.id).await.unwrap();
+    blocker.batch_execute("COMMIT").await.unwrap();
+    for put in puts {
+        put.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_key_of_the_case_a_document_is_there_and_nothing_of_it_can_be_read() {
+    let case = Case::open().await;
+    let id = case.diagnosis().add(&case.hospital).await.unwrap();
+    let head = case.sql("SELECT max(position) FROM log.events").await;
+    case.sql(&format!("DELETE FROM keys.data_keys WHERE scope = '{}'", case.id)).await;
+    // Another process: this one has the key in memory.
+    let program = case.world.serve("all").await.unwrap();
+    let hospital = case.world.caller(&program, "hospital.discharge").await.unwrap();
+    let found = get(&hospital, &id).await.unwrap();
+    assert!(found.content.is_none() && !found.readable);
+    let seen = Seen::refused(Paper::read(&hospital, &id, 3).await.map(|bytes| bytes.len()));
+    assert_eq!((seen.code, seen.reason.as_str()), (Code::FailedPrecondition, "CONTENT_GONE"));
+    assert_eq!(list(&hospital, &case.id).await.unwrap().attachments, [found]);
+    let announcement = hospital.request(case.diagnosis().announcement());
+    let another = hospital.attachments().begin_attachment(announcement).await;
+    assert_eq!(Seen::refused(another).reason, "CONTENT_GONE");
+    assert_eq!(case.sql("SELECT max(position) FROM log.events").await, head);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_completed_expires_with_its_chunks_and_what_is_added_never_does() {
     let case = Case::open().await;
     let added = case.diagnosis().add(&case.hospital).await.unwrap();
@@ -348,7 +402,7 @@ async fn verify_finds_a_chunk_that_was_altered_moved_or_taken_away() {
         case.sql(edit).await;
         let (ok, said) = verify().await;
         assert!(!ok && said.contains(&found), "{said}");
-        let seen = Seen::refused(Paper::read(&case.hospital, &id, 3).await);
+        let seen = Seen::refused(Paper::read(&case.hospital, &id, 3).await.map(|bytes| bytes.len()));
         assert_eq!(seen.reason, "CONTENT_GONE", "bytes that were altered are served to nobody");
         case.sql(edit).await;
         assert!(verify().await.0, "it is as it was");

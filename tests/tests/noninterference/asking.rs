@@ -245,6 +245,11 @@ fn fill(message: &mut DynamicMessage, about: &About<'_>, rng: &mut StdRng) {
                 message.set_field(&field, Value::I32(size));
                 continue;
             }
+            // Documents here have one chunk.
+            "index" => {
+                message.set_field(&field, Value::I32(0));
+                continue;
+            }
             "wait_s" => {
                 message.clear_field(&field);
                 continue;
