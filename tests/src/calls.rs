@@ -2,6 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use tasuki_contract::attachments::v1::attachment_service_client::AttachmentServiceClient;
 use tasuki_contract::common::v1::{CodeList, Date, Fact, fact::Value};
 use tasuki_contract::consent::v1::consent_service_client::ConsentServiceClient;
 use tasuki_contract::directory::v1::directory_service_client::DirectoryServiceClient;
@@ -68,6 +69,11 @@ impl Caller {
     /// The consent service.
     pub fn consents(&self) -> ConsentServiceClient<Channel> {
         ConsentServiceClient::new(self.channel.clone())
+    }
+
+    /// The documents of cases.
+    pub fn attachments(&self) -> AttachmentServiceClient<Channel> {
+        AttachmentServiceClient::new(self.channel.clone())
     }
 
     /// The directory service.

@@ -7,11 +7,13 @@ mod calls;
 pub mod certs;
 pub mod issuer;
 mod live;
+mod paper;
 mod program;
 mod world;
 
 pub use calls::{Caller, Seed, fact, referral};
 pub use live::{Got, Live};
+pub use paper::Paper;
 pub use program::Program;
 pub use world::World;
 

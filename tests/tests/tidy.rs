@@ -79,6 +79,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 const EDGES: &[&str] = &[
     "services/kit",
+    "services/attachments",
     "services/intake",
     "services/handoff",
     "services/minutes",

@@ -93,7 +93,7 @@ fn classified_impl(message: &Message, w: &mut String) {
 }
 
 fn rule(f: &Field) -> String {
-    let class = if f.class == BY_FIELD { "self.data_class()".to_owned() } else { class(f.class) };
+    let class = if f.class == BY_FIELD { "named(self.data_class())".to_owned() } else { class(f.class) };
     format!("FieldRule {{ class: {class}, in_summary: {}, part: {} }}", f.in_summary, part(f.part))
 }
 
@@ -194,6 +194,7 @@ fn class(number: i32) -> String {
         15 => "Consent",
         16 => "Restricted",
         17 => "Sealed",
+        32 => "ByField",
         _ => "Unspecified",
     };
     format!("DataClass::{name}")

@@ -22,7 +22,8 @@ pub struct FieldRule {
 pub struct EventRule {
     /// Full name of the message.
     pub type_name: &'static str,
-    /// The class that governs whether a viewer learns of the event.
+    /// The class that governs whether a viewer learns of the event; [`DataClass::ByField`] where each event of the type
+    /// names its own, see [`Event::class`].
     pub class: DataClass,
     /// Schema number.
     pub schema: u32,
@@ -136,10 +137,26 @@ impl Event {
         copy.encode_to_vec()
     }
 
+    /// The class that governs whether a viewer learns of the event: that of its type, or the one that the event itself
+    /// names, where its type is [`DataClass::ByField`].
+    pub fn class(&self) -> DataClass {
+        match self {
+            Self::AttachmentAdded(added) => named(added.data_class()),
+            _ => self.rule().class,
+        }
+    }
+
     /// The rule of a type, by its full name.
     pub fn rule_of(type_name: &str) -> Option<&'static EventRule> {
         RULES.binary_search_by(|r| r.type_name.cmp(type_name)).ok().map(|i| &RULES[i])
     }
+}
+
+/// The class that a message names for its own fields. One that is none, or not personal, counts as sealed: nobody
+/// opens what is sealed by naming it wrongly.
+pub(crate) fn named(class: DataClass) -> DataClass {
+    let personal = DataClass::Lead as i32..=DataClass::Sealed as i32;
+    if personal.contains(&(class as i32)) { class } else { DataClass::Sealed }
 }
 
 /// Keeps what is not personal.

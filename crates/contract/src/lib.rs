@@ -37,6 +37,7 @@ macro_rules! tonic_prost_include {
 package!(privacy);
 package!(common);
 package!(event);
+package!(attachments);
 package!(cases);
 package!(consent);
 package!(directory);

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use tasuki_contract::Event;
 use tasuki_contract::event::v1::DutyKind;
 
+use crate::attachment::AttachmentState;
 use crate::circle::Circle;
 use crate::consent::Consents;
 use crate::decision::{Kind, Recorded, StreamRef};
 use crate::erasure::ErasureState;
 use crate::handoff::HandoffState;
-use crate::ids::{ActionId, CaseId, HandoffId, PostId, ReferralId};
+use crate::ids::{ActionId, AttachmentId, CaseId, HandoffId, PostId, ReferralId};
 use crate::referral::ReferralState;
 
 /// An action of the minutes that is not done.
@@ -46,6 +47,8 @@ pub struct CaseState {
     pub consents: Consents,
     /// How long it is to be kept, and whether it is erased.
     pub erasure: ErasureState,
+    /// Documents, in the order in which they were announced.
+    pub attachments: BTreeMap<AttachmentId, AttachmentState>,
 }
 
 impl CaseState {
@@ -83,5 +86,6 @@ impl CaseState {
         crate::handoff::evolve(self, recorded);
         crate::consent::evolve(self, case, recorded);
         self.erasure.evolve(recorded);
+        crate::attachment::evolve(self, recorded);
     }
 }

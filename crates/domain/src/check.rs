@@ -36,9 +36,9 @@ pub enum ValueRef<'a> {
     Codes(&'a [String]),
     /// Lines of text.
     TextList(&'a [String]),
-    /// A document kept elsewhere.
+    /// A document kept elsewhere, or an attachment of the case.
     Document {
-        /// Opaque id.
+        /// Opaque id: never a link.
         id: &'a str,
         /// Title for people.
         title: &'a str,
@@ -76,6 +76,8 @@ named_enum! {
         NotKatakana = "not_katakana",
         /// No municipality's code, or a wrong check digit.
         BadMunicipality = "bad_municipality",
+        /// A link where a document is named.
+        Link = "link",
     }
 }
 
@@ -141,6 +143,9 @@ fn check_field(field: &Field, value: ValueRef<'_>) -> Result<(), FieldReason> {
         (Kind::Document, ValueRef::Document { id, title, valid_until }) => {
             check_line(id, DOCUMENT_ID_CHARS_MAX)?;
             check_line(title, TEXT_CHARS_MAX)?;
+            if is_link(id) || is_link(title) {
+                return Err(FieldReason::Link);
+            }
             match valid_until {
                 Some(day) if parse_day(day).is_none() => Err(FieldReason::BadDate),
                 _ => Ok(()),
@@ -187,6 +192,16 @@ pub(crate) fn is_clean(text: &str) -> bool {
 /// The overrides, embeddings and isolates of bidirectional text, with which a text can show as another one.
 fn turns_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether a text leads somewhere, where it should name a document. What lies behind a link is read without a record,
+/// stays after a withdrawal (P5) and is not erased (P8). Free text is not asked: there a link is words.
+pub(crate) fn is_link(text: &str) -> bool {
+    let text = text.trim().to_lowercase().replace('\u{ff1a}', ":").replace('\u{ff0f}', "/");
+    text.contains("://")
+        || ["www.", "//", "\\\\", "data:", "file:", "mailto:", "javascript:"]
+            .iter()
+            .any(|start| text.starts_with(start))
 }
 
 fn check_line(text: &str, chars_max: usize) -> Result<(), FieldReason> {

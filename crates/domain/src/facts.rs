@@ -141,6 +141,7 @@ fn why(reason: FieldReason) -> &'static str {
         FieldReason::IdeographicSpace => Violation::IDEOGRAPHIC_SPACE,
         FieldReason::NotKatakana => Violation::NOT_KATAKANA,
         FieldReason::BadMunicipality => Violation::BAD_MUNICIPALITY,
+        FieldReason::Link => Violation::LINK_NOT_ALLOWED,
     }
 }
 

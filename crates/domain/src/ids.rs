@@ -70,6 +70,8 @@ id! {
     ProposalId;
     /// One legal hold on a case.
     HoldId;
+    /// One document of a case.
+    AttachmentId;
 }
 
 /// Namespace of the ids that follow from other ids.

@@ -45,6 +45,7 @@
 mod names;
 
 pub mod age;
+pub mod attachment;
 pub mod calendar;
 pub mod case;
 pub mod check;

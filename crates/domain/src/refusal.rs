@@ -62,6 +62,8 @@ violations! {
     NOT_KATAKANA "is not in full-width katakana" "全角カタカナではありません";
     /// A line of a policy file that does not read, or that is wider than allowed.
     BAD_POLICY "is no line that a policy may have" "閲覧の決まりの行として正しくありません";
+    /// A link in the place of a document.
+    LINK_NOT_ALLOWED "is a link, and what lies behind one is beyond consent, withdrawal and erasure: attach the document, or give the number of the paper" "リンクは指定できません。リンク先には同意・撤回・消去が及ばないため、書類を添付するか、書類の番号を指定してください";
     /// No municipality's code, or a wrong check digit.
     BAD_MUNICIPALITY "is no six-digit code of a municipality" "6桁の自治体コードではありません";
 }
@@ -184,6 +186,14 @@ reasons! {
     MisdirectionOpen "MISDIRECTION_OPEN" Precondition "a misdirected disclosure of this case is not settled; settle it first" "誤送付の対応が終わっていません。先に対応を終えてください";
     /// The same person proposes and confirms.
     SecondPersonRequired "SECOND_PERSON_REQUIRED" Denied "another operator has to confirm what one has proposed" "提案した人とは別の運用者が承認する必要があります";
+    /// The post has added as many documents to the case as it may.
+    TooManyAttachments "TOO_MANY_ATTACHMENTS" Precondition "your post has added as many documents to this case as it may; put several pages into one document" "この窓口からこのケースに添付できる書類の数を超えています。複数のページを一つの書類にまとめてください";
+    /// A document is to be completed before all of it was put.
+    ChunksMissing "CHUNKS_MISSING" Precondition "some chunks have not been put; put each index from 0 on, then complete again" "まだ送られていない部分があります。0番からすべて送ってから、もう一度完了してください";
+    /// The bytes are not those whose digest was announced.
+    DigestDiffers "DIGEST_DIFFERS" Precondition "the bytes are not those that were announced: their SHA-256 differs; nothing is kept, begin again" "送られた内容が予告と異なります (SHA-256 不一致)。保存していません。最初からやり直してください";
+    /// The bytes are of another type than was announced.
+    TypeDiffers "TYPE_DIFFERS" Precondition "the bytes are not of the type that was announced; nothing is kept, begin again with a PDF, JPEG, PNG or plain text" "送られた内容が指定された形式ではありません。保存していません。PDF・JPEG・PNG・テキストのいずれかで、最初からやり直してください";
 }
 
 /// A command that is refused.

@@ -11,6 +11,8 @@ use tasuki_contract::event::v1::{Recipient, recipient::Who};
 use tasuki_contract::intake::v1 as intake_pb;
 
 use super::{Reason, Violation, state_ja};
+use crate::attachment;
+use crate::attachment::tests::{add, announced, taken_up};
 use crate::case::CaseState;
 use crate::erasure::tests as erasure_story;
 use crate::handoff::given::{Walk, assign};
@@ -27,6 +29,17 @@ use crate::{consent, referral, registry};
 /// The reason that a small story ends with. No arm stands for several reasons, so a new one needs a story.
 fn given(wanted: Reason) -> Reason {
     match wanted {
+        Reason::TooManyAttachments => {
+            let (mut world, case) = taken_up();
+            for number in 0..attachment::OF_A_POST_MAX as u128 {
+                let paper = announced(&world, case, NURSE, number + 1).unwrap();
+                add(&mut world, case, NURSE, Some(&paper)).unwrap();
+            }
+            reason(announced(&world, case, NURSE, 99))
+        }
+        Reason::ChunksMissing => inspected(Reason::ChunksMissing),
+        Reason::DigestDiffers => inspected(Reason::DigestDiffers),
+        Reason::TypeDiffers => inspected(Reason::TypeDiffers),
         Reason::NotFound => {
             let (mut world, sent) = asked(NURSE);
             reason(acknowledge(&mut world, PLANNER, sent, |_| {}))
@@ -163,6 +176,14 @@ fn given(wanted: Reason) -> Reason {
 fn submitted(request: &intake_pb::SubmitReferralRequest) -> Reason {
     let state = CaseState::default();
     reason(World::new().run(HOSPITAL, |given| referral::submit(&state, request, given)))
+}
+
+/// A document in whose chunks this was found.
+fn inspected(found: Reason) -> Reason {
+    let (mut world, case) = taken_up();
+    let paper = announced(&world, case, NURSE, 1).unwrap();
+    let paper = attachment::Announced { found: Err(found), ..paper };
+    reason(add(&mut world, case, NURSE, Some(&paper)))
 }
 
 #[test]

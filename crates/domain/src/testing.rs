@@ -251,7 +251,7 @@ impl World {
             post_id: actor.post.into(),
             case_ids: decided.cases.iter().map(Uuid::to_string).collect(),
             occurred_at: Some(self.timestamp()),
-            data_class: rule.class.into(),
+            data_class: decided.event.class().into(),
             effects: Some(decided.effects.clone()),
             open_payload,
             on_behalf_of: decided.on_behalf_of.map(String::from).unwrap_or_default(),

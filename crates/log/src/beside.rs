@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 
+use tasuki_contract::Event;
 use tasuki_contract::event::v1::Header;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::attachments::sealed_digests;
 use crate::error::LogError;
 use crate::verify::Defect;
 
@@ -24,6 +26,8 @@ pub(crate) struct Beside {
     leads: HashMap<Uuid, At<Uuid>>,
     /// By stream and key.
     keys: HashMap<(Uuid, Uuid), u64>,
+    /// Digests of the sealed chunks of documents.
+    attachments: HashMap<Uuid, At<Vec<u8>>>,
 }
 
 struct At<T> {
@@ -43,6 +47,12 @@ impl Beside {
         }
         for lead in header.effects.iter().flat_map(|effects| &effects.leads) {
             self.leads.insert(id(&lead.case_id), At { value: id(&lead.post_id), position });
+        }
+        if header.r#type == "tasuki.attachments.v1.AttachmentAdded"
+            && let Ok(Event::AttachmentAdded(added)) = Event::decode(&header.r#type, &[&header.open_payload])
+        {
+            let at = At { value: added.sealed_digest, position };
+            self.attachments.insert(id(&added.attachment_id), at);
         }
         for part in &header.parts {
             self.keys.entry((stream, id(&part.key_id))).or_insert(position);
@@ -82,6 +92,11 @@ impl Beside {
         }));
 
         bad.extend(unkeyed(client, &self.keys).await?.map(|at| (at, Defect::Beside("log.stream_keys"))));
+        let digests = sealed_digests(client, self.attachments.keys()).await?;
+        bad.extend(self.attachments.iter().filter_map(|(attachment, at)| {
+            let differs = digests.get(attachment) != Some(&at.value);
+            differs.then_some((at.position, Defect::Beside("log.attachment_chunks")))
+        }));
         Ok(bad.into_iter().min_by_key(|(position, _)| *position))
     }
 }

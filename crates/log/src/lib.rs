@@ -4,12 +4,14 @@
 //! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]) and lie in
 //!   a store apart ([`key_store`]); [`rotate`] wraps them anew.
 //! * [`Reader`] reads by position or stream ([`read`]), [`gained`] many cases with their disclosure epochs; [`ReadRecords`] puts reads on record ([`reads`]).
+//! * [`Attachments`] keeps the sealed bytes of documents ([`attachments`]).
 //! * [`verify`] walks the chain and finds the first bad row; [`verify_reads`] does so with the reads on record.
 //!
 //! It decides nothing, knows no NATS and no gRPC. PostgreSQL is the only truth: a cursor counts, a signal is a hint.
 
 mod anchors;
 pub mod append;
+pub mod attachments;
 pub mod audit;
 mod batch;
 mod beside;
@@ -36,6 +38,7 @@ pub mod verify_reads;
 
 pub use anchors::{ReadsHead, anchor_reads};
 pub use append::{Append, Appended, NewEvent, Stream, Writer, WriterOptions};
+pub use attachments::Attachments;
 pub use chain::commitment;
 pub use db::{Database, migrate};
 pub use digest::sha256_hex;

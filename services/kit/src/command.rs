@@ -65,6 +65,9 @@ macro_rules! commands {
 }
 
 commands! {
+    attachments AttachmentService {
+        CompleteAttachment CompleteAttachmentRequest CompleteAttachmentResponse,
+    }
     consent ConsentService {
         PrepareConsent PrepareConsentRequest PrepareConsentResponse,
         ExplainConsent ExplainConsentRequest ExplainConsentResponse,
@@ -410,7 +413,7 @@ fn header(
         purpose: caller.purpose.clone(),
         occurred_at: Some(prost_types::Timestamp { seconds, nanos }),
         case_ids: decided.cases.iter().map(Uuid::to_string).collect(),
-        data_class: rule.class as i32,
+        data_class: decided.event.class() as i32,
         classes: classes.0.into_iter().map(|c| c as i32).collect(),
         effects: Some(decided.effects.clone()),
         open_payload: Vec::new(),

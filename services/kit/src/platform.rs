@@ -10,7 +10,9 @@ use tasuki_domain::consultation::ConsultationState;
 use tasuki_domain::directory::Directory;
 use tasuki_domain::ids::CaseId;
 use tasuki_domain::meeting::MeetingState;
-use tasuki_log::{Database, Gained, Keyring, LogError, ReadRecords, Reader, Sealer, Writer, WriterOptions};
+use tasuki_log::{
+    Attachments, Database, Gained, Keyring, LogError, ReadRecords, Reader, Sealer, Writer, WriterOptions,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -48,6 +50,7 @@ struct Inner {
     writer: Writer,
     sealer: Sealer,
     reads: ReadRecords,
+    attachments: Attachments,
     keyring: Keyring,
     verifier: Arc<Verifier>,
     clock: Clock,
@@ -75,6 +78,7 @@ impl Platform {
         Ok(Self(Arc::new(Inner {
             writer: Writer::start(database.clone(), keyring.clone(), sealer.clone(), writer),
             reads: ReadRecords::start(database.clone(), keyring.clone()),
+            attachments: Attachments::new(database.clone(), sealer.clone()),
             cases: States::new(reader.clone()),
             consultations: States::new(reader.clone()),
             meetings: States::new(reader.clone()),
@@ -212,7 +216,7 @@ impl Platform {
         self.0.meetings.load(id).await
     }
 
-    /// The case of a referral or hand-off; `None` for an unknown one.
+    /// The case of a referral, hand-off or document; `None` for an unknown one.
     pub async fn case_of(&self, item: Uuid) -> Result<Option<CaseId>, LogError> {
         if let Some(stream) = self.0.streams.get(&item) {
             return Ok(Some(CaseId(stream)));
@@ -247,6 +251,11 @@ impl Platform {
     /// Puts reads on record.
     pub fn reads(&self) -> &ReadRecords {
         &self.0.reads
+    }
+
+    /// The sealed bytes of documents.
+    pub fn attachments(&self) -> &Attachments {
+        &self.0.attachments
     }
 
     /// Keyed digests of what a caller holds; they outlive rotations.

@@ -1,5 +1,6 @@
 //! What the health service says of a node: serving until it drains or one of its roles cannot go on.
 
+use tasuki_contract::attachments::v1::attachment_service_server;
 use tasuki_contract::consent::v1::consent_service_server;
 use tasuki_contract::directory::v1::directory_service_server;
 use tasuki_contract::handoff::v1::handoff_service_server;
@@ -48,6 +49,7 @@ fn services(role: Role) -> &'static [&'static str] {
         Role::Minutes => &[minutes_service_server::SERVICE_NAME],
         Role::Directory => &[directory_service_server::SERVICE_NAME, consent_service_server::SERVICE_NAME],
         Role::Timeline => &[timeline_service_server::SERVICE_NAME],
+        Role::Attachments => &[attachment_service_server::SERVICE_NAME],
         Role::Relay | Role::Projector => &[],
     }
 }

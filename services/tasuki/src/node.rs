@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tasuki_auth::{TrustedIssuer, Verifier};
 use tasuki_bus::{Bus, BusOptions, Ping, publish_ping, subscribe_pings};
+use tasuki_contract::attachments::v1::attachment_service_server::AttachmentServiceServer;
 use tasuki_contract::consent::v1::consent_service_server::ConsentServiceServer;
 use tasuki_contract::directory::v1::directory_service_server::DirectoryServiceServer;
 use tasuki_contract::erasure::v1::erasure_service_server::ErasureServiceServer;
@@ -46,18 +47,20 @@ pub enum Role {
     Minutes,
     Directory,
     Timeline,
+    Attachments,
     Relay,
     Projector,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Intake,
         Self::Handoff,
         Self::Minutes,
         Self::Directory,
         Self::Timeline,
+        Self::Attachments,
         Self::Relay,
         Self::Projector,
     ];
@@ -69,6 +72,7 @@ impl Role {
             Self::Minutes => "minutes",
             Self::Directory => "directory",
             Self::Timeline => "timeline",
+            Self::Attachments => "attachments",
             Self::Relay => "relay",
             Self::Projector => "projector",
         }
@@ -199,6 +203,9 @@ impl Node {
                     None => Ok(()),
                 }
             });
+            if has(Role::Attachments) {
+                tasks.spawn(tasuki_attachments::sweep(platform.clone(), cancel.clone()));
+            }
             tasks.spawn(forward(platform.writer().head(), log_head.clone(), cancel.clone()));
             tasks.spawn(announce(bus_options.clone(), platform.writer().head(), cancel.clone()));
             let listener = TcpListener::bind(options.listen).await?;
@@ -354,6 +361,11 @@ fn routes(
                 let timeline = tasuki_timeline::Timeline::new(platform.clone(), views.clone(), options);
                 routes = routes
                     .add_service(TimelineServiceServer::new(timeline).max_decoding_message_size(MESSAGE_MAX));
+            }
+            Role::Attachments => {
+                let service = tasuki_attachments::AttachmentsService::new(platform.clone());
+                let service = AttachmentServiceServer::new(service);
+                routes = routes.add_service(service.max_decoding_message_size(MESSAGE_MAX));
             }
             Role::Relay | Role::Projector => {}
         }

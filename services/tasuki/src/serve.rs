@@ -19,7 +19,7 @@ use tasuki_transport::server::ServerFiles;
 /// Arguments of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Roles, separated by commas: all, intake, handoff, minutes, directory, timeline, relay, projector.
+    /// Roles, separated by commas: all, intake, handoff, minutes, directory, timeline, attachments, relay, projector.
     #[arg(long, env = "TASUKI_ROLES", value_delimiter = ',', default_value = "all")]
     roles: Vec<String>,
     /// Connection string of PostgreSQL. On another machine it goes over TLS, and the server's certificate and name are

@@ -8,6 +8,7 @@ mod samples;
 mod up;
 mod variants;
 
+mod attachments;
 mod consultation;
 mod credentials;
 mod embedded;

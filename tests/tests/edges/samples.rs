@@ -76,6 +76,7 @@ pub fn all() -> Vec<Sample> {
     all.extend(handoff());
     all.extend(minutes());
     all.extend(consents::all());
+    all.extend(attachments());
     all.extend(queries());
     all
 }
@@ -406,6 +407,41 @@ fn minutes() -> Vec<Sample> {
             &["context", "context.occurred_at"],
         ),
         of("MinutesService/ConfirmMinutes", "NOT_FOUND", on(json!({})), &["context", "context.occurred_at"]),
+    ]
+}
+
+fn attachments() -> Vec<Sample> {
+    let announced = json!({
+        "caseId": NOBODY, "dataClass": "INSTRUCTION", "mediaType": "MEDIA_TYPE_PDF", "sizeBytes": 600_000,
+        "sha256": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "title": "例示", "fileName": "example.pdf",
+    });
+    vec![
+        of("AttachmentService/BeginAttachment", "NOT_FOUND", announced, &["file_name"]),
+        of(
+            "AttachmentService/PutChunk",
+            "NOT_FOUND",
+            json!({"attachmentId": NOBODY, "index": 1, "data": "AAEC"}),
+            &["index"],
+        ),
+        of(
+            "AttachmentService/CompleteAttachment",
+            "NOT_FOUND",
+            json!({"context": context(), "attachmentId": NOBODY}),
+            &["context", "context.occurred_at"],
+        ),
+        of("AttachmentService/GetAttachment", "NOT_FOUND", json!({"attachmentId": NOBODY}), &[]),
+        of(
+            "AttachmentService/ListAttachments",
+            "NOT_FOUND",
+            json!({"caseId": NOBODY, "pageSize": 3}),
+            &["page_size"],
+        ),
+        of(
+            "AttachmentService/ReadChunk",
+            "NOT_FOUND",
+            json!({"attachmentId": NOBODY, "index": 1}),
+            &["index"],
+        ),
     ]
 }
 

@@ -44,8 +44,10 @@ pub fn questions(pool: &DescriptorPool) -> Vec<Question> {
             assert!(method.is_server_streaming() || sample.is_some(), "{name} has no sample");
             let request =
                 sample.map(|sample| DynamicMessage::deserialize(method.input(), &sample.request).unwrap());
-            // Every command carries a context, and no query does.
-            let reads = method.input().get_field_by_name("context").is_none();
+            // Every command carries a context, and no query does; what a document is made of changes nothing yet, but
+            // is no query either.
+            let reads = method.input().get_field_by_name("context").is_none()
+                && !["BeginAttachment", "PutChunk"].contains(&method.name());
             all.push(Question { method, request, reads });
         }
     }
@@ -264,6 +266,7 @@ fn fill(message: &mut DynamicMessage, about: &About<'_>, rng: &mut StdRng) {
             "referral_id" => any(things.referrals.iter().map(|(_, id)| id.to_string()), rng),
             "handoff_id" => any(things.handoffs.iter().map(|(_, id)| id.to_string()), rng),
             "meeting_id" => any(things.meetings.iter().map(ToString::to_string), rng),
+            "attachment_id" => any(things.attachments.iter().map(ToString::to_string), rng),
             "consultation_id" => any(things.consultations.iter().map(ToString::to_string), rng),
             "after_event_id" => any(about.events.iter().map(ToString::to_string), rng),
             "agency_id" => person(about.bundle, rng.random_range(0..KINDS.len())).agency.to_string(),
@@ -272,6 +275,11 @@ fn fill(message: &mut DynamicMessage, about: &About<'_>, rng: &mut StdRng) {
             "page_size" => {
                 let size = *[1, 3, 200].choose(rng).unwrap();
                 message.set_field(&field, Value::I32(size));
+                continue;
+            }
+            // Documents here have one chunk.
+            "index" => {
+                message.set_field(&field, Value::I32(0));
                 continue;
             }
             "wait_s" => {

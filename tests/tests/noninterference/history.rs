@@ -7,6 +7,7 @@ use jiff::{Timestamp, ToSpan as _};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use tasuki_contract::attachments::v1 as attachments;
 use tasuki_contract::common::v1::{CodeList, Date, DocumentRef, Fact, TextList, fact::Value};
 use tasuki_contract::consent::v1::RecordSignedConsentRequest;
 use tasuki_contract::event::v1::{Header, Recipient, recipient::Who};
@@ -14,12 +15,13 @@ use tasuki_contract::handoff::v1 as handoff_pb;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::minutes::v1 as minutes;
 use tasuki_contract::{Classified, DataClass, Event, FieldRule, Sink};
+use tasuki_domain::attachment::{self, Announced};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::consultation::{self, ConsultationState};
 use tasuki_domain::decision::{Actor, Decided, Decision, Given, Ids, Look, Recorded, StreamRef};
 use tasuki_domain::dictionary::{self, Kind as ValueKind};
 use tasuki_domain::directory::Directory;
-use tasuki_domain::ids::{CaseId, ConsultationId, HandoffId, MeetingId, PostId, ReferralId};
+use tasuki_domain::ids::{AttachmentId, CaseId, ConsultationId, HandoffId, MeetingId, PostId, ReferralId};
 use tasuki_domain::meeting::{self, MeetingState};
 use tasuki_domain::refusal::Refusal;
 use tasuki_domain::{codes, consent, days, handoff, referral};
@@ -63,7 +65,7 @@ impl Step {
             purpose: "care_coordination".to_owned(),
             occurred_at: Some(tasuki_log::read::timestamp(self.at_us)),
             case_ids: self.decided.cases.iter().map(Uuid::to_string).collect(),
-            data_class: rule.class.into(),
+            data_class: self.decided.event.class().into(),
             classes: classes.0.into_iter().collect(),
             effects: Some(self.decided.effects.clone()),
             ..Header::default()
@@ -120,6 +122,7 @@ pub struct Things {
     pub handoffs: Vec<(CaseId, HandoffId)>,
     pub meetings: Vec<MeetingId>,
     pub consultations: Vec<ConsultationId>,
+    pub attachments: Vec<AttachmentId>,
 }
 
 /// Writes a history.
@@ -165,7 +168,7 @@ impl<'a> Author<'a> {
     }
 
     fn command(&mut self) {
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..22) {
             0..3 => self.submit(false),
             3..7 => self.answer_referral(),
             7..9 => self.reroute_or_withdraw(),
@@ -175,6 +178,7 @@ impl<'a> Author<'a> {
             15 => self.schedule(),
             16..18 => self.go_on_with_meeting(),
             18 => self.consult(),
+            19 | 20 => self.attach(),
             _ => self.submit(true),
         };
     }
@@ -423,6 +427,31 @@ impl<'a> Author<'a> {
             ..Default::default()
         };
         self.give(&by, |given| consent::record_signed(&state, &request, given)).map(drop)
+    }
+
+    /// By anybody of the circle, of any class.
+    fn attach(&mut self) -> Option<()> {
+        let case = self.some(|t| &t.cases)?;
+        let state = self.case(case);
+        let by = self.anybody();
+        let class = *attachment::CLASSES.choose(&mut self.rng)?;
+        let about = attachments::BeginAttachmentRequest {
+            case_id: case.into(),
+            data_class: class.into(),
+            media_type: attachments::MediaType::Pdf.into(),
+            size_bytes: self.rng.random_range(1..2_000),
+            sha256: vec![self.rng.random(); attachment::DIGEST_BYTES],
+            title: self.text(),
+            file_name: self.text(),
+        };
+        attachment::begin(&state, &about, by.post).ok()?;
+        let id = AttachmentId(Ids::seeded(Uuid::from_u128(self.rng.random())).fresh());
+        let found = Ok(vec![self.rng.random(); attachment::DIGEST_BYTES]);
+        let announced = Announced { attachment: id, post: by.post, about, found };
+        let request = attachments::CompleteAttachmentRequest { context: None, attachment_id: id.into() };
+        self.give(&by, |given| attachment::complete(&state, Some(&announced), &request, given))?;
+        self.things.attachments.push(id);
+        Some(())
     }
 
     fn schedule(&mut self) -> Option<()> {

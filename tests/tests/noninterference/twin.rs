@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use tasuki_auth::Verifier;
+use tasuki_contract::Event;
+use tasuki_contract::attachments::v1::AttachmentAdded;
 use tasuki_domain::circle::changes_disclosure;
 use tasuki_kit::{Platform, PlatformOptions};
+use tasuki_log::attachments::{Begun, NewAttachment, Put};
 use tasuki_log::{Append, Database, NewEvent, WriterOptions};
 use tasuki_tests::{Caller, Program, World, eventually};
 use tonic::transport::{Channel, Endpoint};
@@ -153,6 +156,34 @@ async fn append(platform: &Platform, chunk: &[(Step, u64)]) {
         urgent: false,
     };
     platform.writer().append(append).await.unwrap();
+    for (step, _) in chunk {
+        if let Event::AttachmentAdded(added) = &step.decided.event {
+            put(platform, step, added).await;
+        }
+    }
+}
+
+/// The bytes of a document: its title again and again, so that whoever gets others gets another title.
+async fn put(platform: &Platform, step: &Step, added: &AttachmentAdded) {
+    let [attachment, case] = [&added.attachment_id, &added.case_id].map(|id| Uuid::try_parse(id).unwrap());
+    let new = NewAttachment {
+        attachment,
+        case,
+        agency: step.actor.agency.0,
+        post: step.actor.post.0,
+        request_id: added.attachment_id.clone(),
+        request_digest: Vec::new(),
+        about: Vec::new(),
+    };
+    let attachments = platform.attachments();
+    match attachments.begin(&new, i64::MAX).await {
+        Ok(begun) => assert_eq!(begun, Begun::As(attachment)),
+        // Nothing of what was said about the case is left in this history, hence no key.
+        Err(_) => return,
+    }
+    let bytes: Vec<u8> = added.title.bytes().cycle().take(added.size_bytes as usize).collect();
+    assert_eq!(attachments.put(attachment, case, &added.sha256, 0, &bytes).await.unwrap(), Put::Kept);
+    attachments.settle(attachment).await.unwrap();
 }
 
 /// The database says when an event is recorded; two histories can only be equal when it says the same twice.

@@ -2,6 +2,7 @@
 //! withheld is listed whether or not there is anything.
 
 use prost::Message as _;
+use tasuki_contract::attachments::v1 as attachments;
 use tasuki_contract::common::v1::{DocumentRef, Fact, TextList, fact::Value};
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::minutes::v1 as minutes;
@@ -11,7 +12,7 @@ use tasuki_domain::dictionary;
 use tasuki_domain::ids::PostId;
 use tasuki_domain::policy::Policy;
 use tasuki_domain::visibility::ReaderGroup;
-use tasuki_tests::{Caller, World, fact, referral};
+use tasuki_tests::{Caller, Paper, World, fact, referral};
 use uuid::Uuid;
 
 use crate::PROGRAM;
@@ -112,6 +113,11 @@ async fn answers(viewer: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<
         referral.submitted_at = None;
         referral.etag.clear();
     }
+    let documents =
+        attachments::ListAttachmentsRequest { case_id: sent.case_id.clone(), ..Default::default() };
+    let documents =
+        viewer.attachments().list_attachments(viewer.request(documents)).await.unwrap().into_inner();
+    assert!(!documents.withheld_classes.is_empty());
     vec![
         ("card", card.encode_to_vec()),
         ("timeline", page.encode_to_vec()),
@@ -120,6 +126,7 @@ async fn answers(viewer: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<
         ("caseload", caseload.encode_to_vec()),
         ("referral", referral),
         ("referrals", list.encode_to_vec()),
+        ("documents", documents.encode_to_vec()),
     ]
 }
 
@@ -174,6 +181,10 @@ async fn p10_a_hidden_fact_changes_no_byte_and_withheld_never_looks_like_absent(
         };
         coordinator.referrals().accept_referral(coordinator.request(accept)).await.unwrap();
         meet(&hospital, &coordinator, &answer.case_id, sent.is_empty()).await;
+        if sent.is_empty() {
+            let hidden = Paper::pdf(&answer.case_id, DataClass::Restricted, "MARK-HIDDEN", 100);
+            hidden.add(&hospital).await.unwrap();
+        }
         sent.push(answer);
     }
     world.views_reach_the_log().await.unwrap();

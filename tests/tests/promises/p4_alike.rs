@@ -1,13 +1,14 @@
 //! P4: a case that does not exist and one that is none of the caller's answer alike, byte for byte, to every call.
 
 use tasuki_contract::DataClass;
+use tasuki_contract::attachments::v1 as pb;
 use tasuki_contract::consent::v1::{self as consents, RecordSignedConsentRequest};
 use tasuki_contract::event::v1::{Recipient, recipient::Who};
 use tasuki_contract::handoff::v1 as handoff;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::minutes::v1 as minutes;
 use tasuki_contract::timeline::v1 as timeline;
-use tasuki_tests::{Caller, World, referral};
+use tasuki_tests::{Caller, Paper, World, referral};
 use tonic::{Code, Response, Status};
 use uuid::Uuid;
 
@@ -58,6 +59,9 @@ async fn p4_an_unknown_case_and_a_foreign_one_answer_alike() {
     let handoff = proposed(&world, &program, &sent.case_id).await;
     let meeting = scheduled(&world, &program, &sent.case_id).await;
     let consultation = consulted(&world, &program).await;
+    let document = Paper::pdf(&sent.case_id, DataClass::Support, "例示", 100);
+    let paper = document.add(&hospital).await.unwrap();
+    let coming = document.put(&hospital).await.unwrap();
     let before = world.views_reach_the_log().await.unwrap();
 
     let me = &outsider;
@@ -69,6 +73,29 @@ async fn p4_an_unknown_case_and_a_foreign_one_answer_alike() {
     alike!(me, case, timeline, get_timeline, |case_id| timeline::GetTimelineRequest {
         case_id,
         ..Default::default()
+    });
+    alike!(me, paper, attachments, get_attachment, |attachment_id| pb::GetAttachmentRequest {
+        attachment_id
+    });
+    alike!(me, paper, attachments, read_chunk, |attachment_id| pb::ReadChunkRequest {
+        attachment_id,
+        index: 0
+    });
+    alike!(me, case, attachments, list_attachments, |case_id| pb::ListAttachmentsRequest {
+        case_id,
+        ..Default::default()
+    });
+    alike!(me, case, attachments, begin_attachment, |case_id: String| {
+        Paper::pdf(&case_id, DataClass::Support, "例示", 100).announcement()
+    });
+    alike!(me, coming, attachments, put_chunk, |attachment_id| pb::PutChunkRequest {
+        attachment_id,
+        index: 0,
+        data: vec![0; 100]
+    });
+    alike!(me, coming, attachments, complete_attachment, |attachment_id| pb::CompleteAttachmentRequest {
+        attachment_id,
+        context: None
     });
     alike!(me, referral, referrals, get_referral, |referral_id| intake::GetReferralRequest {
         referral_id,

@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
-use tasuki_contract::Event;
+use tasuki_contract::attachments::v1 as pb;
 use tasuki_contract::common::v1::Fact;
 use tasuki_contract::consent::v1 as consent;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::timeline::v1::{self as timeline, TimelineItem, subscribe_response::Message};
-use tasuki_tests::{Caller, World, eventually, referral};
+use tasuki_contract::{DataClass, Event};
+use tasuki_tests::{Caller, Paper, World, eventually, referral};
 use tonic::{Code, Status};
 
 use crate::PROGRAM;
@@ -216,28 +217,23 @@ async fn p7_what_cannot_be_recorded_is_not_served() {
     let me = world.caller(&program, COORDINATOR).await.unwrap();
     let request = hospital.request(referral(me.post, "kita_A"));
     let sent = hospital.referrals().submit_referral(request).await.unwrap().into_inner();
-    let accept = intake::AcceptReferralRequest {
-        referral_id: sent.referral_id.clone(),
-        first_contact_on: day(1),
-        ..Default::default()
-    };
-    me.referrals().accept_referral(me.request(accept)).await.unwrap();
+    let asked = Asked::about(&me, sent).await;
     world.views_reach_the_log().await.unwrap();
     let sql = async |statement: &str| world.stack.postgres.sql("tasuki", statement).await.unwrap();
 
-    assert_eq!(refusals(&me, &sent).await, [], "all is served while reads go on record");
+    assert_eq!(refusals(&me, &asked).await, [], "all is served while reads go on record");
     sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'no room for a record'; END $$; \
          CREATE TRIGGER refuse BEFORE INSERT ON log.reads FOR EACH ROW EXECUTE FUNCTION refuse()")
     .await;
     let before = sql("SELECT count(*) FROM log.reads").await;
-    let refused = refusals(&me, &sent).await;
+    let refused = refusals(&me, &asked).await;
     let methods: Vec<&String> = refused.iter().map(|(method, _)| method).collect();
     assert_eq!(methods, METHODS.iter().collect::<Vec<_>>(), "served without a record");
     assert!(refused.iter().all(|(_, code)| *code == Code::Unavailable), "{refused:?}");
     assert_eq!(sql("SELECT count(*) FROM log.reads").await, before);
     sql("DROP TRIGGER refuse ON log.reads").await;
-    assert_eq!(refusals(&me, &sent).await, [], "all is served again");
+    assert_eq!(refusals(&me, &asked).await, [], "all is served again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,6 +244,7 @@ async fn p7_no_answer_leaves_while_its_record_waits() {
     let me = world.caller(&program, COORDINATOR).await.unwrap();
     let request = hospital.request(referral(me.post, "kita_A"));
     let sent = hospital.referrals().submit_referral(request).await.unwrap().into_inner();
+    let asked = Asked::about(&me, sent).await;
     world.views_reach_the_log().await.unwrap();
     let (blocker, connection) =
         tokio_postgres::connect(&world.database_url, tokio_postgres::NoTls).await.unwrap();
@@ -255,8 +252,8 @@ async fn p7_no_answer_leaves_while_its_record_waits() {
 
     for method in METHODS.iter() {
         blocker.batch_execute("BEGIN; LOCK TABLE log.reads IN SHARE MODE").await.unwrap();
-        let (me, sent) = (me.clone(), sent.clone());
-        let answer = tokio::spawn(async move { call(method, &me, &sent).await });
+        let (me, asked) = (me.clone(), asked.clone());
+        let answer = tokio::spawn(async move { call(method, &me, &asked).await });
         eventually(&format!("the record of {method} waits for the table"), LIMIT, || async {
             let waiting = "SELECT count(*) FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation \
                            WHERE NOT l.granted AND c.relname LIKE 'reads%'";
@@ -271,9 +268,11 @@ async fn p7_no_answer_leaves_while_its_record_waits() {
 }
 
 /// Methods of the contract that are no command and yet need no record, and why.
-const WITHOUT_A_RECORD: [(&str, &str); 2] = [
+const WITHOUT_A_RECORD: [(&str, &str); 4] = [
     ("GetPost", "the directory names agencies and posts, and nobody who is cared for"),
     ("ListPosts", "the same"),
+    ("BeginAttachment", "it takes an announcement, and answers with an id"),
+    ("PutChunk", "it takes bytes, and gives none"),
 ];
 
 /// What asks for a record: each method of the contract whose request is none of a command and that is not excepted.
@@ -310,11 +309,33 @@ fn is_command(method: &MethodDescriptor) -> bool {
     context
 }
 
+/// What the methods are asked about.
+#[derive(Clone)]
+struct Asked {
+    sent: intake::SubmitReferralResponse,
+    attachment: String,
+}
+
+impl Asked {
+    /// A referral that the reader has accepted, and a document of its own in that case.
+    async fn about(me: &Caller, sent: intake::SubmitReferralResponse) -> Self {
+        let accept = intake::AcceptReferralRequest {
+            referral_id: sent.referral_id.clone(),
+            first_contact_on: day(1),
+            ..Default::default()
+        };
+        me.referrals().accept_referral(me.request(accept)).await.unwrap();
+        let paper = Paper::pdf(&sent.case_id, DataClass::Support, "例示", 100);
+        let attachment = paper.add(me).await.unwrap();
+        Self { sent, attachment }
+    }
+}
+
 /// The methods that served nothing, and with which code.
-async fn refusals(me: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<(String, Code)> {
+async fn refusals(me: &Caller, asked: &Asked) -> Vec<(String, Code)> {
     let mut refused = Vec::new();
     for method in METHODS.iter() {
-        if let Err(status) = call(method, me, sent).await {
+        if let Err(status) = call(method, me, asked).await {
             refused.push((method.clone(), status.code()));
         }
     }
@@ -322,8 +343,8 @@ async fn refusals(me: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<(St
 }
 
 /// Reads once by that method; of a stream the first item.
-async fn call(method: &str, me: &Caller, sent: &intake::SubmitReferralResponse) -> Result<(), Status> {
-    let (case_id, referral_id) = (sent.case_id.clone(), sent.referral_id.clone());
+async fn call(method: &str, me: &Caller, asked: &Asked) -> Result<(), Status> {
+    let (case_id, referral_id) = (asked.sent.case_id.clone(), asked.sent.referral_id.clone());
     let (mut views, mut referrals) = (me.timeline(), me.referrals());
     match method {
         "GetCaseCard" => {
@@ -357,6 +378,21 @@ async fn call(method: &str, me: &Caller, sent: &intake::SubmitReferralResponse) 
         "ListConsents" => {
             let request = consent::ListConsentsRequest { case_id, ..Default::default() };
             me.consents().list_consents(me.request(request)).await.map(drop)
+        }
+        "GetAttachment" | "ReadChunk" => {
+            let attachment_id = asked.attachment.clone();
+            let mut documents = me.attachments();
+            if method == "ReadChunk" {
+                let request = pb::ReadChunkRequest { attachment_id, index: 0 };
+                documents.read_chunk(me.request(request)).await.map(drop)
+            } else {
+                let request = pb::GetAttachmentRequest { attachment_id };
+                documents.get_attachment(me.request(request)).await.map(drop)
+            }
+        }
+        "ListAttachments" => {
+            let request = pb::ListAttachmentsRequest { case_id, ..Default::default() };
+            me.attachments().list_attachments(me.request(request)).await.map(drop)
         }
         "GetReferral" => {
             let request = intake::GetReferralRequest { referral_id, ..Default::default() };

@@ -1,6 +1,7 @@
 //! Everything that a post can get, as the bytes in which it arrives.
 
 use prost::Message;
+use tasuki_contract::attachments::v1 as attachments;
 use tasuki_contract::consent::v1 as consent;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::timeline::v1 as timeline;
@@ -37,6 +38,17 @@ pub async fn everything(caller: &Caller, told: &Told) -> Vec<Vec<u8>> {
     for referral_id in &told.referrals {
         let get = intake::GetReferralRequest { referral_id: referral_id.clone(), ..Default::default() };
         all.push(bytes(caller.referrals().get_referral(caller.request(get)).await));
+    }
+    let mut documents = caller.attachments();
+    for case_id in &told.cases {
+        let list = attachments::ListAttachmentsRequest { case_id: case_id.clone(), ..Default::default() };
+        all.push(bytes(documents.list_attachments(caller.request(list)).await));
+    }
+    for attachment_id in &told.attachments {
+        let get = attachments::GetAttachmentRequest { attachment_id: attachment_id.clone() };
+        all.push(bytes(documents.get_attachment(caller.request(get)).await));
+        let read = attachments::ReadChunkRequest { attachment_id: attachment_id.clone(), index: 0 };
+        all.push(bytes(documents.read_chunk(caller.request(read)).await));
     }
     let list = intake::ListReferralsRequest::default();
     all.push(bytes(caller.referrals().list_referrals(caller.request(list)).await));

@@ -99,6 +99,11 @@ pub const TABLE: &[Row] = &[
     row("opening.acceptance", &[HOSPITAL, COORDINATOR, WARD, FAMILY, PLANNER], &[]),
     row("consent.note", CONSENT, &[]),
     row("consent.restricted.note", CONSENT, &[]),
+    // Two documents: those who read all of a class read the bytes of it, the agency that added one reads it.
+    row("paper.diagnosis.title", &[HOSPITAL, FAMILY, NURSE], &[]),
+    row("paper.diagnosis", &[HOSPITAL, FAMILY, NURSE], &[]),
+    row("paper.signed.title", CONSENT, &[]),
+    row("paper.signed", CONSENT, &[]),
     // A referral goes round: nursery, provider, nursery, other provider.
     row("round.message", &[COORDINATOR, WARD, FAMILY, PLANNER, OTHER_PROVIDER], &[NURSERY, PROVIDER]),
     row("round.telephone", &[COORDINATOR, WARD, FAMILY, PLANNER, OTHER_PROVIDER], &[NURSERY, PROVIDER]),

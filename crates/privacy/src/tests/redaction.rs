@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use tasuki_contract::attachments::v1::AttachmentAdded;
 use tasuki_contract::{Classified as _, Event, Lens as _, RULES};
 use tasuki_domain::circle::Circle;
 use tasuki_domain::dictionary;
@@ -154,14 +155,52 @@ fn the_event_types_with_passages_are_those_of_the_contract() {
     let pool = super::fill::pool();
     let holds_passages = |name: &str| {
         let message = pool.get_message_by_name(name).unwrap();
-        message.fields().any(|f| {
-            matches!(f.kind(), prost_reflect::Kind::Message(m) if m.get_field_by_name("data_class").is_some())
-        })
+        let names_a_class =
+            |m: &prost_reflect::MessageDescriptor| m.get_field_by_name("data_class").is_some();
+        names_a_class(&message)
+            || message
+                .fields()
+                .any(|f| matches!(f.kind(), prost_reflect::Kind::Message(m) if names_a_class(&m)))
     };
     for rule in RULES {
         assert_eq!(rule.has_passages, holds_passages(rule.type_name), "{}", rule.type_name);
     }
     assert!(RULES.iter().any(|rule| rule.has_passages));
+}
+
+#[test]
+fn a_document_is_read_as_an_event_of_the_class_that_it_names() {
+    let text = "TITLE-OF-A-DOCUMENT";
+    for class in PERSONAL {
+        let added = AttachmentAdded {
+            data_class: class.into(),
+            title: text.to_owned(),
+            sha256: text.as_bytes().to_vec(),
+            ..AttachmentAdded::default()
+        };
+        let event = Event::from(added);
+        assert_eq!(event.class(), class);
+        for group in ReaderGroup::ALL {
+            let me = viewer(kind_of(*group));
+            for standing in Standing::ALL {
+                let (circle, party) = standing.circle(&me.kind);
+                let access = Access::new(&me, &circle, TODAY);
+                let lens = access.event(event.class(), party, false);
+                let left = lens.redact(event.clone());
+                let shown = left.is_some_and(|left| contains(&left.encode_to_vec(), text));
+                assert_eq!(shown, lens.level() == Level::Full, "{class:?} {group:?} {standing:?}");
+                let withheld = lens.withheld_classes(event.rule()).contains(&class);
+                assert_eq!(withheld, lens.level() < Level::Full, "{class:?} {group:?} {standing:?}");
+            }
+        }
+    }
+    // Who names no class, or one that is not personal, opens nothing with it.
+    for class in [DataClass::Unspecified, DataClass::NotPersonal, DataClass::ByField] {
+        let title = text.to_owned();
+        let event = Event::from(AttachmentAdded { data_class: class.into(), title, ..Default::default() });
+        assert_eq!(event.class(), DataClass::Sealed);
+        assert!(!contains(&event.open_payload(), text), "{class:?}");
+    }
 }
 
 fn any_circle() -> impl Strategy<Value = (Circle, String)> {

@@ -44,6 +44,7 @@ pub struct Told {
     pub marks: Vec<(&'static str, String)>,
     pub cases: Vec<String>,
     pub referrals: Vec<String>,
+    pub attachments: Vec<String>,
 }
 
 /// The teller.
@@ -63,6 +64,7 @@ macro_rules! say {
 }
 
 mod meeting;
+mod paper;
 mod steps;
 
 impl Story {
@@ -74,6 +76,7 @@ impl Story {
     pub async fn tell(&mut self, mut pause: impl AsyncFnMut(&Told)) {
         let opening = self.open_by_referral().await;
         self.consent().await;
+        self.papers().await;
         pause(&self.told).await;
         self.round(&opening, &mut pause).await;
         self.withdrawn(&mut pause).await;
