@@ -1,9 +1,9 @@
 //! The bytes of documents, beside the log: announced, put chunk by chunk, kept once an event says so.
 //!
-//! Everything is sealed with the key of the case, in `seal` and `open` alone. A chunk is
-//! never changed once it is there, so what was found when a document was completed is still so when its event is
-//! appended, and every retry finds the same. A document belongs to the log when `log.items` names it, which the append
-//! of its event writes; until then it can expire. It decides nothing about who may put or read.
+//! Everything is sealed with the key of the case, in `seal` and `open` alone. A chunk is never changed once it is there,
+//! so what was found when a document was completed is still so when its event is appended, and every retry finds the
+//! same. A document belongs to the log when `log.items` names it, which the append of its event writes; until then it
+//! can expire. It decides nothing about who may put or read.
 
 use std::collections::HashMap;
 
@@ -204,6 +204,7 @@ impl Attachments {
         for index in 0..chunks {
             let Some((key_id, sealed)) = self.sealed(attachment, index).await? else { return Ok(None) };
             outside.update(&index.to_be_bytes());
+            outside.update(key_id.as_bytes());
             outside.update(digest(&SHA256, &sealed).as_ref());
             let aad = chunk_aad(attachment, index, sha256);
             let bytes = self.open(attachment, key_id, &aad, &sealed).await?;
@@ -286,7 +287,8 @@ pub(crate) async fn sealed_digests(
     const CHUNK: usize = 50;
     let ids: Vec<Uuid> = attachments.copied().collect();
     let sql = "SELECT attachment_id, \
-                      sha256(string_agg(int4send(chunk_index) || sha256(sealed), ''::bytea ORDER BY chunk_index)) \
+                      sha256(string_agg(int4send(chunk_index) || uuid_send(key_id) || sha256(sealed), ''::bytea \
+                                        ORDER BY chunk_index)) \
                FROM log.attachment_chunks WHERE attachment_id = ANY($1) GROUP BY attachment_id";
     let statement = client.prepare(sql).await?;
     let mut digests = HashMap::with_capacity(ids.len());
