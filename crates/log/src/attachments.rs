@@ -10,12 +10,13 @@ use std::collections::HashMap;
 use deadpool_postgres::Transaction;
 use ring::digest::{Context, SHA256, digest};
 use tasuki_contract::SealedPart;
+use tasuki_contract::event::v1::PartInfo;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::db::{DURABILITY, Database, durable};
 use crate::error::LogError;
-use crate::seal::Sealer;
+use crate::seal::{AES_256_GCM_RANDOM_NONCE, Sealer};
 
 /// How long what was announced may take.
 const UNFINISHED_H: i32 = 24;
@@ -254,7 +255,7 @@ impl Attachments {
         plain: &[u8],
     ) -> Result<(Uuid, Vec<u8>), LogError> {
         let gone = || LogError::Unopenable { event_id: attachment.to_string() };
-        let key = self.sealer.key_of(case, SealedPart::Stream).await?.ok_or_else(gone)?;
+        let key = self.sealer.key_of((case, case, SealedPart::Stream as i16)).await?.ok_or_else(gone)?;
         Ok((key.key_id, self.sealer.seal(&key, aad, plain)?))
     }
 
@@ -265,7 +266,12 @@ impl Attachments {
         aad: &[u8],
         sealed: &[u8],
     ) -> Result<Vec<u8>, LogError> {
-        self.sealer.open(key_id, aad, sealed, &attachment.to_string()).await
+        let info = PartInfo {
+            part: SealedPart::Stream.into(),
+            key_id: key_id.to_string(),
+            algorithm: AES_256_GCM_RANDOM_NONCE,
+        };
+        self.sealer.open(&info, aad, sealed, &attachment.to_string()).await
     }
 }
 

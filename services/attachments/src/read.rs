@@ -30,10 +30,11 @@ pub(crate) async fn get(
     on_record(platform, asking, || async {
         let sight = Sight::of_attachment(platform, id).await?;
         let (known, record) = sight.record(platform, id).await?;
-        let access = sight.access(asking);
+        let access = sight.access(platform, asking);
         let shown = shown(platform, &sight, &access, id, &record).await?.ok_or_else(errors::not_found)?;
         let mut disclosed = Disclosed::default();
         disclosed.add(Some((sight.case, sight.epoch)), [known.event], [], access.grants());
+        disclosed.by((sight.case, sight.epoch), access.rules());
         Ok((pb::GetAttachmentResponse { attachment: Some(shown) }, disclosed))
     })
     .await
@@ -52,8 +53,9 @@ pub(crate) async fn chunk(
     on_record(platform, asking, || async {
         let sight = Sight::of_attachment(platform, id).await?;
         let (known, record) = sight.record(platform, id).await?;
-        let access = sight.access(asking);
-        let lens = access.event_of(&record.header);
+        let access = sight.access(platform, asking);
+        let then = access.of_what_was_recorded_on(recorded_on(&record));
+        let lens = then.event_of(&record.header);
         if !lens.is_told() {
             return Err(errors::not_found());
         }
@@ -63,14 +65,15 @@ pub(crate) async fn chunk(
         if attachment::chunk_bytes(known.size_bytes, request.index).is_none() {
             return Err(errors::invalid_field("index", Violation::OUT_OF_RANGE));
         }
-        let added = opened(platform, &record).await?.ok_or_else(gone)?;
+        let added = opened(platform, &sight, &record).await?.ok_or_else(gone)?;
         let data = match platform.attachments().chunk(id, &added.sha256, request.index).await {
             Ok(data) => data.ok_or_else(gone)?,
-            Err(LogError::Unopenable { .. }) => return Err(gone()),
+            Err(LogError::Unopenable { .. } | LogError::Erased { .. }) => return Err(gone()),
             Err(error) => return Err(errors::fault(&error)),
         };
         let mut disclosed = Disclosed::default();
         disclosed.add(Some((sight.case, sight.epoch)), [known.event], [], access.grants());
+        disclosed.by((sight.case, sight.epoch), access.rules());
         Ok((pb::ReadChunkResponse { data }, disclosed))
     })
     .await
@@ -89,7 +92,7 @@ pub(crate) async fn list(
     let after = place.and_then(|place| Uuid::from_slice(&place).ok()).unwrap_or_default();
     on_record(platform, asking, || async {
         let sight = Sight::of_case(platform, case).await?;
-        let access = sight.access(asking);
+        let access = sight.access(platform, asking);
         let events: Vec<Uuid> = sight.state.attachments.values().map(|known| known.event).collect();
         let records = platform.reader().events(&events).await.map_err(|e| errors::fault(&e))?;
         let told = told(&sight, &access, &records);
@@ -107,6 +110,7 @@ pub(crate) async fn list(
             disclosed.add(Some((case, sight.epoch)), [event], [], access.grants());
             attachments.push(shown);
         }
+        disclosed.by((case, sight.epoch), access.rules());
         let next_page_token = match here.last() {
             Some((last, _)) if begins + here.len() < told.len() => {
                 page::token(platform.keyring(), &bound, last.as_bytes())
@@ -129,7 +133,8 @@ fn told<'r>(sight: &Sight, access: &Access<'_>, records: &'r [Record]) -> Vec<(U
         .collect();
     let one = |(id, known): (&AttachmentId, &AttachmentState)| {
         let record: &'r Record = by_event.get(&known.event)?;
-        access.event_of(&record.header).is_told().then_some((id.0, record))
+        let then = access.of_what_was_recorded_on(recorded_on(record));
+        then.event_of(&record.header).is_told().then_some((id.0, record))
     };
     sight.state.attachments.iter().filter_map(one).collect()
 }
@@ -154,8 +159,9 @@ impl Sight {
         Self::of_case(platform, case).await
     }
 
-    fn access<'a>(&'a self, asking: &'a Asking) -> Access<'a> {
-        Access::of_case(&asking.viewer, &self.state, day_of(Timestamp::now()))
+    fn access<'a>(&'a self, platform: &Platform, asking: &'a Asking) -> Access<'a> {
+        let rules = platform.directory().in_force(&self.state.municipality_code, asking.viewer.agency);
+        Access::of_case(&asking.viewer, &self.state, rules, platform.today())
     }
 
     /// The document with the row of its event; an id of something else is that of no document.
@@ -175,12 +181,13 @@ async fn shown(
     record: &Record,
 ) -> Result<Option<pb::Attachment>, Status> {
     let header = &record.header;
-    let lens = access.event_of(header);
+    let then = access.of_what_was_recorded_on(recorded_on(record));
+    let lens = then.event_of(header);
     let rule = Event::rule_of(&header.r#type).ok_or_else(errors::not_found)?;
     if !lens.is_told() {
         return Ok(None);
     }
-    let content = match opened(platform, record).await? {
+    let content = match opened(platform, sight, record).await? {
         Some(added) if lens.level() > Level::Existence => match lens.redact(added.into()) {
             Some(Event::AttachmentAdded(content)) => Some(content),
             _ => None,
@@ -201,11 +208,24 @@ async fn shown(
     }))
 }
 
+/// The day of recording in Asia/Tokyo, as days since 1970-01-01.
+fn recorded_on(record: &Record) -> i32 {
+    day_of(Timestamp::from_microsecond(record.recorded_at_us).unwrap_or_default())
+}
+
 /// The event with everything in it; `None` where its key is gone.
-async fn opened(platform: &Platform, record: &Record) -> Result<Option<pb::AttachmentAdded>, Status> {
+async fn opened(
+    platform: &Platform,
+    sight: &Sight,
+    record: &Record,
+) -> Result<Option<pb::AttachmentAdded>, Status> {
+    // What is to be erased is served to nobody from its confirmation on.
+    if sight.state.erasure.is_confirmed() {
+        return Ok(None);
+    }
     match platform.reader().open(platform.sealer(), record).await {
         Ok(Event::AttachmentAdded(added)) => Ok(Some(added)),
-        Ok(_) | Err(LogError::Unopenable { .. }) => Ok(None),
+        Ok(_) | Err(LogError::Unopenable { .. } | LogError::Erased { .. }) => Ok(None),
         Err(error) => Err(errors::fault(&error)),
     }
 }

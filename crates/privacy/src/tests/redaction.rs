@@ -184,7 +184,7 @@ fn a_document_is_read_as_an_event_of_the_class_that_it_names() {
             let me = viewer(kind_of(*group));
             for standing in Standing::ALL {
                 let (circle, party) = standing.circle(&me.kind);
-                let access = Access::new(&me, &circle, TODAY);
+                let access = Access::new(&me, &circle, InForce::standard(), TODAY);
                 let lens = access.event(event.class(), party, false);
                 let left = lens.redact(event.clone());
                 let shown = left.is_some_and(|left| contains(&left.encode_to_vec(), text));
