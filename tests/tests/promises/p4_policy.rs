@@ -16,7 +16,7 @@ const KEY: &str = "care_procedures";
 const ROUNDS: usize = 12;
 
 /// The default for the region's municipality, with a name of its own.
-fn lax(version: usize) -> String {
+pub fn lax(version: usize) -> String {
     let text = DEFAULT.replace("municipality = \"default\"", "municipality = \"131172\"");
     text.replace("version = \"2026-11\"", &format!("version = \"round {version}\""))
 }
@@ -27,7 +27,7 @@ fn strict(version: usize) -> String {
     lax(version).replace("[uninformed]", &narrowed)
 }
 
-async fn adopt(operator: &Caller, text: String) -> Result<String, tonic::Status> {
+pub async fn adopt(operator: &Caller, text: String) -> Result<String, tonic::Status> {
     let request = operator.request(AdoptPolicyRequest { context: None, text });
     Ok(operator.directory().adopt_policy(request).await?.into_inner().sha256)
 }

@@ -69,6 +69,8 @@ async fn p6_rebuilt_views_and_late_readers_equal_live_ones() {
         })
         .await;
     assert!(leader.is_none() && pauses > 4, "the leader died and NATS was wiped on the way");
+    let operator = world.operator(&other).await.unwrap();
+    crate::p4_policy::adopt(&operator, crate::p4_policy::lax(1)).await.unwrap();
     // From here on nobody's sight changes, so that content compares as well.
     let mut fresh = Vec::new();
     for _ in 0..20 {
