@@ -3,6 +3,7 @@
 //! * [`Writer`] appends: group commit, versions, request ids, positions, the hash chain ([`append`]).
 //! * [`Sealer`] seals and opens; data keys are wrapped by the master key of [`Keyring`] ([`seal`], [`keyring`]).
 //! * [`Reader`] reads by position or stream ([`read`]), [`gained`] many cases with their disclosure epochs; [`ReadRecords`] puts reads on record ([`reads`]).
+//! * [`BlindIndex`] finds cases by keyed tokens of what tells one child from another ([`blind`]).
 //! * [`verify`] walks the chain and finds the first bad row.
 //!
 //! It decides nothing, knows no NATS and no gRPC. PostgreSQL is the only truth: a cursor counts, a signal is a hint.
@@ -10,6 +11,7 @@
 pub mod append;
 mod batch;
 mod beside;
+pub mod blind;
 mod chain;
 mod db;
 mod error;
@@ -23,6 +25,7 @@ pub mod seal;
 pub mod verify;
 
 pub use append::{Append, Appended, NewEvent, Stream, Writer, WriterOptions};
+pub use blind::{BlindEntry, BlindIndex, Token};
 pub use db::{Database, migrate};
 pub use error::{AppendError, LogError};
 pub use fit::fit;
