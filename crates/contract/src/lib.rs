@@ -42,5 +42,6 @@ package!(consent);
 package!(directory);
 package!(intake);
 package!(handoff);
+package!(identity);
 package!(minutes);
 package!(timeline);

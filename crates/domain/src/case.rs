@@ -3,7 +3,7 @@
 //! The fold reads headers and open fields only, so that a decision needs no key. What each context keeps in it
 //! stands in that context's module: `referral`, `handoff`; this file holds the case itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tasuki_contract::Event;
 use tasuki_contract::event::v1::DutyKind;
@@ -11,6 +11,7 @@ use tasuki_contract::event::v1::DutyKind;
 use crate::circle::Circle;
 use crate::decision::{Kind, Recorded, StreamRef};
 use crate::handoff::HandoffState;
+use crate::identity::{Doubt, Merged};
 use crate::ids::{ActionId, CaseId, HandoffId, PostId, ReferralId};
 use crate::referral::ReferralState;
 
@@ -40,6 +41,12 @@ pub struct CaseState {
     pub handoffs: BTreeMap<HandoffId, HandoffState>,
     /// Open actions.
     pub open_actions: BTreeMap<ActionId, OpenAction>,
+    /// Whether the child may be another case's, which a person has yet to decide.
+    pub doubt: Option<Doubt>,
+    /// Where the case was closed because another one is about the same child.
+    pub merged: Option<Merged>,
+    /// Referrals that have waited since they were sent: whoever they are meant for was never asked.
+    pub held_back: BTreeSet<ReferralId>,
 }
 
 impl CaseState {
@@ -56,6 +63,7 @@ impl CaseState {
     /// Folds one event of the case's stream. Never fails.
     pub fn evolve(&mut self, case: CaseId, recorded: &Recorded) {
         self.version = recorded.header.version;
+        let lead = self.circle.lead;
         if let Some(effects) = &recorded.header.effects {
             self.circle.apply(case, effects);
         }
@@ -75,5 +83,6 @@ impl CaseState {
         }
         crate::referral::evolve(self, recorded);
         crate::handoff::evolve(self, recorded);
+        crate::identity::evolve(self, case, lead, recorded);
     }
 }

@@ -77,7 +77,9 @@ pub fn accept(
     match referral.stage {
         Stage::Submitted | Stage::Acknowledged => {}
         Stage::Accepted => return Err(Reason::AlreadyAccepted.into()),
-        stage @ (Stage::NeedsRouting | Stage::Closed) => return Err(Refusal::State(stage.code())),
+        stage @ (Stage::OnHold | Stage::NeedsRouting | Stage::Closed) => {
+            return Err(Refusal::State(stage.code()));
+        }
     }
     let supporter = supporter.map(PostId);
     if supporter.is_some_and(|post| post != referral.sender && Some(post) != state.circle.lead) {
