@@ -10,7 +10,9 @@ use tasuki_domain::consultation::ConsultationState;
 use tasuki_domain::directory::Directory;
 use tasuki_domain::ids::CaseId;
 use tasuki_domain::meeting::MeetingState;
-use tasuki_log::{Database, Gained, Keyring, LogError, ReadRecords, Reader, Sealer, Writer, WriterOptions};
+use tasuki_log::{
+    BlindIndex, Database, Gained, Keyring, LogError, ReadRecords, Reader, Sealer, Writer, WriterOptions,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -205,6 +207,11 @@ impl Platform {
     /// Puts reads on record.
     pub fn reads(&self) -> &ReadRecords {
         &self.0.reads
+    }
+
+    /// Finds cases by tokens of what tells one child from another.
+    pub fn blind_index(&self) -> BlindIndex {
+        BlindIndex::new(self.0.database.clone())
     }
 
     /// Keyed digests.

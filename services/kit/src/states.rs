@@ -7,9 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tasuki_domain::case::CaseState;
 use tasuki_domain::consultation::ConsultationState;
-use tasuki_domain::decision::{Kind, Recorded, StreamRef};
+use tasuki_domain::decision::{Decided, Kind, Recorded, StreamRef};
 use tasuki_domain::ids::CaseId;
 use tasuki_domain::meeting::MeetingState;
+use tasuki_domain::refusal::Refusal;
 use tasuki_log::{LogError, Reader, Record};
 use uuid::Uuid;
 
@@ -21,6 +22,11 @@ pub trait Folded: Clone + Default + Send + Sync + 'static {
     fn fold(&mut self, stream: Uuid, recorded: &Recorded);
     /// Version of the stream; 0: nothing was ever recorded.
     fn version(&self) -> u64;
+    /// Why the event must not be appended, given how this stands; `None`: it may.
+    fn bars(&self, stream: Uuid, decided: &Decided) -> Option<Refusal> {
+        let _ = (stream, decided);
+        None
+    }
 }
 
 impl Folded for CaseState {
@@ -30,6 +36,9 @@ impl Folded for CaseState {
     }
     fn version(&self) -> u64 {
         self.version
+    }
+    fn bars(&self, stream: Uuid, decided: &Decided) -> Option<Refusal> {
+        tasuki_domain::identity::barred(CaseId(stream), self, decided)
     }
 }
 

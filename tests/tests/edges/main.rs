@@ -11,6 +11,7 @@ mod consultation;
 mod credentials;
 mod embedded;
 mod failing;
+mod identity;
 mod keyring;
 mod malformed;
 mod overload;

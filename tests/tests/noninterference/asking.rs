@@ -157,7 +157,11 @@ impl Pair {
         let method = &question.method;
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let ask = |caller: &Caller| {
-            let request: Request<Vec<u8>> = caller.request_as(message.encode_to_vec(), id);
+            let mut request: Request<Vec<u8>> = caller.request_as(message.encode_to_vec(), id);
+            // It is searched on intake alone, and a family is no intake.
+            if method.name() == "SearchChild" {
+                request.metadata_mut().insert("x-purpose", "intake".parse().unwrap());
+            }
             let (caller, path) = (caller.clone(), path.clone());
             async move { Answer::of(answer::call_request(&caller, &path, request).await) }
         };
@@ -228,7 +232,7 @@ fn fill(message: &mut DynamicMessage, about: &About<'_>, rng: &mut StdRng) {
             continue;
         }
         let value = match field.name() {
-            "case_id" => any(things.cases.iter().map(ToString::to_string), rng),
+            "case_id" | "survivor_case_id" => any(things.cases.iter().map(ToString::to_string), rng),
             "referral_id" => any(things.referrals.iter().map(|(_, id)| id.to_string()), rng),
             "handoff_id" => any(things.handoffs.iter().map(|(_, id)| id.to_string()), rng),
             "meeting_id" => any(things.meetings.iter().map(ToString::to_string), rng),
