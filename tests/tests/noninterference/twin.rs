@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tasuki_auth::Verifier;
 use tasuki_domain::circle::changes_disclosure;
+use tasuki_domain::identity;
 use tasuki_kit::{Platform, PlatformOptions};
-use tasuki_log::{Append, Database, NewEvent, WriterOptions};
+use tasuki_log::{Append, BlindEntry, Database, NewEvent, WriterOptions};
 use tasuki_tests::{Caller, Program, World, eventually};
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
@@ -112,7 +113,16 @@ async fn append(platform: &Platform, chunk: &[(Step, u64)]) {
         reply: Vec::new(),
         urgent: false,
     };
-    platform.writer().append(append).await.unwrap();
+    let said = chunk.iter().flat_map(|(step, _)| {
+        let clues = identity::clues_of(std::slice::from_ref(&step.decided), step.actor.agency);
+        clues.into_iter().map(|(_, case, clue)| BlindEntry {
+            case: case.0,
+            kind: clue.kind.number(),
+            token: platform.keyring().blind_token(clue.kind.number(), &clue.text),
+            event: step.id,
+        })
+    });
+    platform.writer().append_indexed(append, said.collect()).await.unwrap();
 }
 
 /// The database says when an event is recorded; two histories can only be equal when it says the same twice.
