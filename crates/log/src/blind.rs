@@ -2,8 +2,9 @@
 //!
 //! A token is an HMAC of a clue under a key that is derived from the digest key for this alone, so a dump of the table
 //! tells nothing of names, dates or numbers to who lacks the keyring; that two rows are equal is all it shows. Rows are
-//! written by the append, in the transaction of the event that says so ([`Writer::append_indexed`]
-//! (crate::Writer::append_indexed)), and go with their case ([`BlindIndex::forget`]). What a kind means is not known here.
+//! written by the append, in the transaction of the event that says so
+//! ([`append_indexed`](crate::Writer::append_indexed)), and go with their case ([`BlindIndex::forget`]). What a kind means
+//! is not known here.
 
 use tokio_postgres::Client;
 use uuid::Uuid;

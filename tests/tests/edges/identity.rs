@@ -242,6 +242,14 @@ async fn a_case_in_doubt_is_disclosed_to_nobody_new_until_a_person_has_decided()
     let first = submit(&hospital, named(coordinator.post, NAME, "kita_A")).await;
     assert_eq!(get(&hospital, &first.referral_id).await.unwrap().state, "submitted");
 
+    // A retry is the same referral, and no second case beside its own.
+    let once = named(coordinator.post, "ア イ", "kita_E");
+    let request = || hospital.request_as(once.clone(), "once");
+    let sent = hospital.referrals().submit_referral(request()).await.unwrap().into_inner();
+    let again = hospital.referrals().submit_referral(request()).await.unwrap().into_inner();
+    assert_eq!(again, sent);
+    assert_eq!(get(&hospital, &sent.referral_id).await.unwrap().state, "submitted");
+
     // A twin is another child: nothing is held up.
     let twin = submit(&hospital, named(coordinator.post, "テスト ハナ", "kita_B")).await;
     assert_eq!(get(&hospital, &twin.referral_id).await.unwrap().state, "submitted");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 use tasuki_contract::Event;
 use tasuki_contract::common::v1::Fact;
+use tasuki_contract::identity::v1 as identity;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::timeline::v1::{self as timeline, TimelineItem, subscribe_response::Message};
 use tasuki_tests::{Caller, World, eventually, referral};
@@ -14,7 +15,7 @@ use tonic::{Code, Status};
 
 use crate::PROGRAM;
 use crate::story::day;
-use crate::who_reads::{COORDINATOR, HOSPITAL};
+use crate::who_reads::{COORDINATOR, HOSPITAL, WARD};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -213,6 +214,7 @@ async fn p7_what_cannot_be_recorded_is_not_served() {
     let program = world.ready().await.unwrap();
     let hospital = world.caller(&program, HOSPITAL).await.unwrap();
     let me = world.caller(&program, COORDINATOR).await.unwrap();
+    let ward = world.caller(&program, WARD).await.unwrap();
     let request = hospital.request(referral(me.post, "kita_A"));
     let sent = hospital.referrals().submit_referral(request).await.unwrap().into_inner();
     let accept = intake::AcceptReferralRequest {
@@ -224,19 +226,19 @@ async fn p7_what_cannot_be_recorded_is_not_served() {
     world.views_reach_the_log().await.unwrap();
     let sql = async |statement: &str| world.stack.postgres.sql("tasuki", statement).await.unwrap();
 
-    assert_eq!(refusals(&me, &sent).await, [], "all is served while reads go on record");
+    assert_eq!(refusals([&me, &ward], &sent).await, [], "all is served while reads go on record");
     sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'no room for a record'; END $$; \
          CREATE TRIGGER refuse BEFORE INSERT ON log.reads FOR EACH ROW EXECUTE FUNCTION refuse()")
     .await;
     let before = sql("SELECT count(*) FROM log.reads").await;
-    let refused = refusals(&me, &sent).await;
+    let refused = refusals([&me, &ward], &sent).await;
     let methods: Vec<&String> = refused.iter().map(|(method, _)| method).collect();
     assert_eq!(methods, METHODS.iter().collect::<Vec<_>>(), "served without a record");
     assert!(refused.iter().all(|(_, code)| *code == Code::Unavailable), "{refused:?}");
     assert_eq!(sql("SELECT count(*) FROM log.reads").await, before);
     sql("DROP TRIGGER refuse ON log.reads").await;
-    assert_eq!(refusals(&me, &sent).await, [], "all is served again");
+    assert_eq!(refusals([&me, &ward], &sent).await, [], "all is served again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,6 +247,7 @@ async fn p7_no_answer_leaves_while_its_record_waits() {
     let program = world.ready().await.unwrap();
     let hospital = world.caller(&program, HOSPITAL).await.unwrap();
     let me = world.caller(&program, COORDINATOR).await.unwrap();
+    let ward = world.caller(&program, WARD).await.unwrap();
     let request = hospital.request(referral(me.post, "kita_A"));
     let sent = hospital.referrals().submit_referral(request).await.unwrap().into_inner();
     world.views_reach_the_log().await.unwrap();
@@ -254,8 +257,8 @@ async fn p7_no_answer_leaves_while_its_record_waits() {
 
     for method in METHODS.iter() {
         blocker.batch_execute("BEGIN; LOCK TABLE log.reads IN SHARE MODE").await.unwrap();
-        let (me, sent) = (me.clone(), sent.clone());
-        let answer = tokio::spawn(async move { call(method, &me, &sent).await });
+        let (me, ward, sent) = (me.clone(), ward.clone(), sent.clone());
+        let answer = tokio::spawn(async move { call(method, [&me, &ward], &sent).await });
         eventually(&format!("the record of {method} waits for the table"), LIMIT, || async {
             let waiting = "SELECT count(*) FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation \
                            WHERE NOT l.granted AND c.relname LIKE 'reads%'";
@@ -310,18 +313,22 @@ fn is_command(method: &MethodDescriptor) -> bool {
 }
 
 /// The methods that served nothing, and with which code.
-async fn refusals(me: &Caller, sent: &intake::SubmitReferralResponse) -> Vec<(String, Code)> {
+async fn refusals(callers: [&Caller; 2], sent: &intake::SubmitReferralResponse) -> Vec<(String, Code)> {
     let mut refused = Vec::new();
     for method in METHODS.iter() {
-        if let Err(status) = call(method, me, sent).await {
+        if let Err(status) = call(method, callers, sent).await {
             refused.push((method.clone(), status.code()));
         }
     }
     refused
 }
 
-/// Reads once by that method; of a stream the first item.
-async fn call(method: &str, me: &Caller, sent: &intake::SubmitReferralResponse) -> Result<(), Status> {
+/// Reads once by that method, as the coordinator or, what is the ward's alone, as the ward; of a stream the first item.
+async fn call(
+    method: &str,
+    [me, ward]: [&Caller; 2],
+    sent: &intake::SubmitReferralResponse,
+) -> Result<(), Status> {
     let (case_id, referral_id) = (sent.case_id.clone(), sent.referral_id.clone());
     let (mut views, mut referrals) = (me.timeline(), me.referrals());
     match method {
@@ -352,6 +359,19 @@ async fn call(method: &str, me: &Caller, sent: &intake::SubmitReferralResponse) 
             referrals.get_referral(me.request(request)).await.map(drop)
         }
         "ListReferrals" => referrals.list_referrals(me.request(Default::default())).await.map(drop),
+        "SearchChild" => {
+            let mut request = me.request(identity::SearchChildRequest {
+                identifier_key: "patient_id".to_owned(),
+                identifier: "1".to_owned(),
+                ..Default::default()
+            });
+            request.metadata_mut().insert("x-purpose", "intake".parse().unwrap());
+            me.identity().search_child(request).await.map(drop)
+        }
+        "GetIdentityDoubt" => {
+            let request = identity::GetIdentityDoubtRequest { case_id };
+            ward.identity().get_identity_doubt(ward.request(request)).await.map(drop)
+        }
         other => panic!("{other} reads, and this test does not know how to call it"),
     }
 }

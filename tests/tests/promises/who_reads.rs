@@ -162,4 +162,9 @@ pub const TABLE: &[Row] = &[
     row("meeting.first.basis", CASE_MINUTES, &[]),
     row("meeting.first.action", &[WARD, NURSE, COORDINATOR, PLANNER, SCHOOL], &[]),
     row("meeting.second.section", SECOND_CASE, &[]),
+    // One child in three cases: the second waits, is merged and parted again, and never reaches whom it was meant for;
+    // the third reaches it once the ward has said that it is another child's.
+    row("identity.first.message", &[HOSPITAL, COORDINATOR, WARD], &[]),
+    row("identity.waiting.message", &[HOSPITAL, WARD], &[]),
+    row("identity.delivered.message", &[HOSPITAL, WARD, NURSE], &[]),
 ];

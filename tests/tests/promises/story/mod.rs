@@ -62,6 +62,7 @@ macro_rules! say {
     }};
 }
 
+mod identity;
 mod meeting;
 
 impl Story {
@@ -80,6 +81,8 @@ impl Story {
         self.calls().await;
         pause(&self.told).await;
         self.meeting().await;
+        pause(&self.told).await;
+        self.identities().await;
         pause(&self.told).await;
     }
 
