@@ -39,9 +39,10 @@ pub(crate) fn values(entries: &[BlindEntry], counts: impl Fn(&BlindEntry) -> boo
     all
 }
 
-/// The cases that have a token in common with these.
+/// The cases that have a token in common with these, of a kind that finds.
 pub(crate) async fn candidates(platform: &Platform, sought: &Values<Token>) -> Result<ByCase, Status> {
-    let tokens: Vec<Token> = sought.values().flatten().cloned().collect();
+    let finding = sought.iter().filter(|(kind, _)| kind.finds());
+    let tokens: Vec<Token> = finding.flat_map(|(_, tokens)| tokens).cloned().collect();
     let found = platform.blind_index().like(&tokens).await.map_err(|e| errors::fault(&e))?;
     let mut cases = ByCase::new();
     for entry in found {

@@ -58,6 +58,12 @@ impl ClueKind {
         self as i16
     }
 
+    /// Whether a case is looked for by it. Without one of these in common no two statements are likely one child's, and
+    /// whole wards share the others: a look-up by them would be full of children of one day.
+    pub fn finds(self) -> bool {
+        matches!(self, Self::NameBirth | Self::SurnameBirth | Self::GivenBirth | Self::Identifier)
+    }
+
     /// The kind with this number; `None` for one that this binary does not know.
     pub fn from_number(number: i16) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)

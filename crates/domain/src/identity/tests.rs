@@ -219,6 +219,15 @@ proptest! {
     }
 
     #[test]
+    fn whoever_is_likely_is_found_by_what_is_looked_for(one in somebody(), other in somebody()) {
+        if verdict(&one, &other) >= Verdict::Likely {
+            let clues = one.person().clues();
+            let common = other.person().clues().into_iter().filter(|clue| clues.contains(clue));
+            prop_assert!(common.into_iter().any(|clue| clue.kind.finds()));
+        }
+    }
+
+    #[test]
     fn who_is_described_twice_alike_is_found(one in somebody()) {
         let unnamed = one.unregistered || one.kana.contains('ベ');
         prop_assert!(verdict(&one, &one) >= Verdict::Likely, "unnamed: {unnamed}");
