@@ -8,6 +8,7 @@ use tasuki_contract::consent::v1::consent_service_client::ConsentServiceClient;
 use tasuki_contract::directory::v1::directory_service_client::DirectoryServiceClient;
 use tasuki_contract::erasure::v1::erasure_service_client::ErasureServiceClient;
 use tasuki_contract::handoff::v1::handoff_service_client::HandoffServiceClient;
+use tasuki_contract::identity::v1::identity_service_client::IdentityServiceClient;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::intake::v1::consultation_service_client::ConsultationServiceClient;
 use tasuki_contract::intake::v1::referral_service_client::ReferralServiceClient;
@@ -54,6 +55,11 @@ impl Caller {
     /// The consultation service.
     pub fn consultations(&self) -> ConsultationServiceClient<Channel> {
         ConsultationServiceClient::new(self.channel.clone())
+    }
+
+    /// The identity service.
+    pub fn identity(&self) -> IdentityServiceClient<Channel> {
+        IdentityServiceClient::new(self.channel.clone())
     }
 
     /// The hand-off service.

@@ -44,5 +44,6 @@ package!(directory);
 package!(erasure);
 package!(intake);
 package!(handoff);
+package!(identity);
 package!(minutes);
 package!(timeline);

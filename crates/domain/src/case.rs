@@ -3,7 +3,7 @@
 //! The fold reads headers and open fields only, so that a decision needs no key. What each context keeps in it
 //! stands in that context's module: `referral`, `handoff`; this file holds the case itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tasuki_contract::Event;
 use tasuki_contract::event::v1::DutyKind;
@@ -14,6 +14,7 @@ use crate::consent::Consents;
 use crate::decision::{Kind, Recorded, StreamRef};
 use crate::erasure::ErasureState;
 use crate::handoff::HandoffState;
+use crate::identity::{Doubt, Merged};
 use crate::ids::{ActionId, AttachmentId, CaseId, HandoffId, PostId, ReferralId};
 use crate::referral::ReferralState;
 
@@ -49,6 +50,12 @@ pub struct CaseState {
     pub erasure: ErasureState,
     /// Documents, in the order in which they were announced.
     pub attachments: BTreeMap<AttachmentId, AttachmentState>,
+    /// Whether the child may be another case's, which a person has yet to decide.
+    pub doubt: Option<Doubt>,
+    /// Where the case was closed because another one is about the same child.
+    pub merged: Option<Merged>,
+    /// Referrals that have waited since they were sent: whoever they are meant for was never asked.
+    pub held_back: BTreeSet<ReferralId>,
 }
 
 impl CaseState {
@@ -65,6 +72,7 @@ impl CaseState {
     /// Folds one event of the case's stream. Never fails.
     pub fn evolve(&mut self, case: CaseId, recorded: &Recorded) {
         self.version = recorded.header.version;
+        let lead = self.circle.lead;
         if let Some(effects) = &recorded.header.effects {
             self.circle.apply(case, effects);
         }
@@ -87,5 +95,6 @@ impl CaseState {
         crate::consent::evolve(self, case, recorded);
         self.erasure.evolve(recorded);
         crate::attachment::evolve(self, recorded);
+        crate::identity::evolve(self, case, lead, recorded);
     }
 }

@@ -150,7 +150,7 @@ pub struct Circle {
     pub relations: BTreeMap<PostId, BTreeSet<Relation>>,
     /// Grants in force.
     pub grants: BTreeMap<GrantId, Grant>,
-    /// The responsible post; `None` before the case is open.
+    /// The responsible post; `None` before the case is open, and after it was merged into another one.
     pub lead: Option<PostId>,
 }
 
@@ -184,8 +184,11 @@ impl Circle {
                 self.part(old, Relation::Lead);
             }
             let post = PostId::trusted(&change.post_id);
-            self.relations.entry(post).or_default().insert(Relation::Lead);
-            self.lead = Some(post);
+            // Nobody is responsible for a case that was closed.
+            self.lead = (post != NOBODY).then_some(post);
+            if let Some(post) = self.lead {
+                self.relations.entry(post).or_default().insert(Relation::Lead);
+            }
         }
         for change in effects.grants.iter().filter(|c| here(&c.case_id)) {
             let id = GrantId::trusted(&change.grant_id);

@@ -271,6 +271,19 @@ pub fn open_case(
     request: &pb::OpenCaseRequest,
     given: &mut Given<'_>,
 ) -> Result<Decision<Opened>, Refusal> {
+    open_case_beside(state, request, false, given)
+}
+
+/// The same, where `alike` says that an open case of the municipality's intake post looks like the one to be opened: it
+/// is then opened in doubt, and nobody joins desk and intake post until the latter has decided.
+///
+/// Errors: those of [`open_case`].
+pub fn open_case_beside(
+    state: &ConsultationState,
+    request: &pb::OpenCaseRequest,
+    alike: bool,
+    given: &mut Given<'_>,
+) -> Result<Decision<Opened>, Refusal> {
     let id = check_open(request, given)?;
     let stages = [Stage::Received, Stage::Answered, Stage::Guided];
     let (id, desk) = state.of_desk(Some(id), request.context.as_ref(), given, &stages)?;
@@ -300,10 +313,13 @@ pub fn open_case(
         .joins(intake, Relation::Ward)
         .leads(lead)
         .grants(grant, &[desk, intake], SOURCE_CLASSES, []);
-    let events = vec![
+    let mut events = vec![
         listed(Doing::of(case), id, desk, Stage::CaseOpen).by(ConsultationState::stream(id), became),
         opening.by(CaseState::stream(case), opened),
     ];
+    if alike {
+        events.push(crate::identity::doubt(case, [desk], intake, given)?);
+    }
     let reply = Opened { case, lead };
     Ok(Decision { events, reply, item: Some((id.0, state.version + 1)) })
 }

@@ -13,6 +13,7 @@
 //! | Front desk | [`consultation`] |
 //! | Referrals | [`referral`]: `submit`, `answer`, `route` |
 //! | Consents | [`consent`] |
+//! | Whether two cases are one child | [`identity`] |
 //! | Hand-offs | [`handoff`]: `propose`, `accompany`, `complete` |
 //! | Meetings and minutes | [`meeting`]: `schedule`, `hold`, `draft` |
 //! | Agencies, posts, municipalities | [`directory`] folds them, [`registry`] decides |
@@ -65,6 +66,7 @@ pub mod fields;
 pub mod fiscal;
 pub mod handoff;
 pub mod holidays;
+pub mod identity;
 pub mod ids;
 pub mod kana;
 pub mod meeting;

@@ -9,6 +9,7 @@ use crate::visibility::{ReaderGroup, reader_group};
 /// Every purpose.
 pub const PURPOSES: &[&str] = &[
     "care_coordination",
+    "intake",
     "discharge_coordination",
     "nursery_entry",
     "school_entry",

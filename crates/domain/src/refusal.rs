@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::ids::CaseId;
+
 /// One malformed field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -170,6 +172,12 @@ reasons! {
     OwnerOutsideCircle "OWNER_OUTSIDE_CIRCLE" Precondition "the owner of the action does not take part in the case; choose one that does, or refer the case to it first" "担当する窓口がこのケースの支援の輪にいません。支援の輪にいる窓口を選ぶか、先に紹介してください";
     /// The post neither called the meeting nor was invited.
     NotInvited "NOT_INVITED" Precondition "the post was not invited; name only posts that were" "その窓口は招集されていません。招集した窓口だけを指定してください";
+    /// The case was merged into another one.
+    CaseMerged "CASE_MERGED" Precondition "the case was merged into another one of the same child; go on there" "このケースは同じ児童の別のケースに統合されています。統合先で操作してください";
+    /// A person has yet to decide whether two cases are one child's.
+    IdentityInDoubt "IDENTITY_IN_DOUBT" Precondition "it is not yet clear whether another case is about the same child; the municipality's intake post decides" "同じ児童の別のケースがないか確認中です。自治体の受付窓口の確認をお待ちください";
+    /// A search is for intake alone.
+    PurposeNotIntake "PURPOSE_NOT_INTAKE" Denied "a child is searched for on intake only; give intake in x-purpose" "児童の検索は受付の目的に限られます。x-purpose に intake を指定してください";
     /// It exists already.
     AlreadyExists "ALREADY_EXISTS" Precondition "it exists already; use another id, or change what is there" "すでに存在します。別のIDを使うか、登録済みのものを変更してください";
     /// It waits for the responsible post, since a consent on which it rested was taken back.
@@ -203,12 +211,15 @@ pub enum Refusal {
     Invalid(Vec<Violation>),
     /// The request is well formed, but not possible.
     Reason(Reason),
+    /// `CASE_MERGED`, with the case that goes on: only to members of the merged one.
+    Merged(CaseId),
     /// `WRONG_STATE`, with the code of the present state: only to who may know that state.
     State(&'static str),
 }
 
 /// What the codes of states are called in Japanese.
-const STATES: [(&str, &str); 28] = [
+const STATES: [(&str, &str); 29] = [
+    ("on_hold", "本人確認待ち"),
     ("submitted", "送付済み"),
     ("acknowledged", "受領済み"),
     ("accepted", "受入済み"),
@@ -265,6 +276,7 @@ impl fmt::Display for Refusal {
                 all.iter().try_for_each(|v| write!(f, " {} {}", v.field, v.why))
             }
             Self::Reason(reason) => f.write_str(reason.en()),
+            Self::Merged(into) => write!(f, "{} ({into})", Reason::CaseMerged.en()),
             Self::State(code) => write!(f, "{} ({code})", Reason::WrongState.en()),
         }
     }
@@ -312,6 +324,10 @@ impl Checks {
             }
             Err(Refusal::Reason(reason)) => {
                 self.0.push(Violation::new("", reason.code()));
+                None
+            }
+            Err(Refusal::Merged(_)) => {
+                self.0.push(Violation::new("", Reason::CaseMerged.code()));
                 None
             }
             Err(Refusal::State(_)) => {

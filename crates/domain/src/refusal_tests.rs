@@ -8,6 +8,7 @@ use tasuki_contract::common::v1::CommandContext;
 use tasuki_contract::consent::v1 as consent_pb;
 use tasuki_contract::directory::v1 as directory_pb;
 use tasuki_contract::event::v1::{Recipient, recipient::Who};
+use tasuki_contract::identity::v1 as identity_pb;
 use tasuki_contract::intake::v1 as intake_pb;
 
 use super::{Reason, Violation, state_ja};
@@ -24,7 +25,7 @@ use crate::testing::{
     COORDINATOR, HOSPITAL, INTAKE, NURSE, NURSERY, OTHER_NURSERY, PLANNER, RETIRED, SCHOOL, UNCONFIGURED,
     UNKNOWN, World, agency_of, in_days, reason,
 };
-use crate::{consent, referral, registry};
+use crate::{consent, identity, referral, registry};
 
 /// The reason that a small story ends with. No arm stands for several reasons, so a new one needs a story.
 fn given(wanted: Reason) -> Reason {
@@ -150,6 +151,34 @@ fn given(wanted: Reason) -> Reason {
             reason(table.draft(INTAKE, &minutes))
         }
         Reason::NotInvited => reason(Table::scheduled().hold(INTAKE, &[HOSPITAL])),
+        Reason::CaseMerged | Reason::IdentityInDoubt => {
+            let mut world = World::new();
+            let request = seven_items(NURSE);
+            let mut open = |alike| {
+                let state = CaseState::default();
+                world
+                    .run(HOSPITAL, |given| referral::submit_beside(&state, &request, alike, given))
+                    .unwrap()
+                    .reply
+            };
+            let (case, into) = (open(wanted == Reason::CaseMerged), open(wanted == Reason::IdentityInDoubt));
+            let mut merge = || {
+                let states = (world.case(case.case), world.case(into.case));
+                let (case_id, survivor_case_id) = (case.case.into(), into.case.into());
+                let request = identity_pb::MergeCasesRequest { case_id, survivor_case_id, context: None };
+                world.run(INTAKE, |given| identity::merge((&states.0, &states.1), &request, given))
+            };
+            let first = merge();
+            reason(if first.is_ok() { merge() } else { first })
+        }
+        Reason::PurposeNotIntake => {
+            let request = identity_pb::SearchChildRequest {
+                identifier_key: "patient_id".to_owned(),
+                identifier: "1".to_owned(),
+                ..Default::default()
+            };
+            reason(identity::sought(&request, agency_of(NURSE), "care_coordination"))
+        }
         Reason::AlreadyExists => {
             let request = directory_pb::RegisterAgencyRequest {
                 agency_id: agency_of(NURSE).into(),

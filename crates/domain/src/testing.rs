@@ -82,6 +82,7 @@ pub fn reason<T: Debug>(result: Result<T, Refusal>) -> Reason {
     match result {
         Err(Refusal::Reason(reason)) => reason,
         Err(Refusal::State(_)) => Reason::WrongState,
+        Err(Refusal::Merged(_)) => Reason::CaseMerged,
         other => panic!("expected a refusal with a reason, got {other:?}"),
     }
 }
@@ -298,6 +299,10 @@ impl World {
     /// Checks promise P2: each open case has exactly one responsible, active post of a kind that may lead.
     pub fn assert_nobody_is_dropped(&self) {
         for (id, case) in self.cases() {
+            if case.merged.is_some() {
+                assert_eq!(case.circle.lead, None, "case {id} was closed and has a lead");
+                continue;
+            }
             let lead = case.circle.lead.unwrap_or_else(|| panic!("case {id} has no lead"));
             let look = Look::new(&self.directory);
             look.may_lead(lead, &case.municipality_code).unwrap_or_else(|e| panic!("lead of {id}: {e}"));

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::batch::{Batch, Outcome};
+use crate::blind::BlindEntry;
 use crate::db::Database;
 use crate::error::{AppendError, LogError};
 use crate::keyring::{Keyring, same_request};
@@ -113,6 +114,8 @@ pub(crate) struct Prepared {
     /// Posts that must be responsible for no case: those that retire.
     pub unled: Vec<Uuid>,
     pub disclosures: Vec<Uuid>,
+    /// Tokens of what the events say, for the index beside them.
+    pub blind: Vec<BlindEntry>,
     pub reply: Vec<u8>,
 }
 
@@ -173,9 +176,21 @@ impl Writer {
     /// Errors: `Conflict` when a stream moved on, `RequestReused`, `Overloaded`, and faults; after a fault the same
     /// request id tells whether it was appended.
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.append_indexed(append, Vec::new()).await
+    }
+
+    /// The same, with tokens of what the events say for the blind index: written with them, or not at all.
+    ///
+    /// Errors: those of [`append`](Self::append).
+    pub async fn append_indexed(
+        &self,
+        append: Append,
+        blind: Vec<BlindEntry>,
+    ) -> Result<Appended, AppendError> {
         let started = Instant::now();
         let urgent = append.urgent;
-        let (prepared, keys) = self.prepare(append).await?;
+        let (mut prepared, keys) = self.prepare(append).await?;
+        prepared.blind = blind;
         let (answer, answered) = oneshot::channel();
         let job = Job { prepared, answer };
         // When the task is gone, to wait for it would be in vain.
@@ -306,6 +321,7 @@ impl Writer {
             leads,
             unled,
             disclosures: append.disclosures,
+            blind: Vec::new(),
             reply: append.reply,
         };
         Ok((prepared, fresh.into_iter().collect()))

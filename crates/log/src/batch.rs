@@ -51,6 +51,7 @@ struct Statements {
     insert_head: Statement,
     bump_disclosures: Statement,
     insert_items: Statement,
+    insert_blind: Statement,
     leading: Statement,
     upsert_leads: Statement,
 }
@@ -182,6 +183,7 @@ impl Statements {
                      ON CONFLICT (item_id) DO NOTHING",
                 )
                 .await?,
+            insert_blind: client.prepare(crate::blind::INSERT).await?,
             leading: client
                 .prepare("SELECT DISTINCT post_id FROM log.leads WHERE post_id = ANY($1)")
                 .await?,
@@ -417,6 +419,8 @@ impl<'a> Writes<'a> {
         cases.dedup();
         let (item_ids, item_streams): (Vec<Uuid>, Vec<Uuid>) =
             self.accepted.iter().flat_map(|(p, _)| p.items.iter().copied()).unzip();
+        let (blind_cases, blind_kinds, blind_tokens, blind_events) =
+            crate::blind::columns(self.accepted.iter().flat_map(|(p, _)| &p.blind));
         // The last lead of a case counts; a statement may not touch a row twice.
         let leads: HashMap<Uuid, Uuid> =
             self.accepted.iter().flat_map(|(p, _)| p.leads.iter().copied()).collect();
@@ -446,16 +450,24 @@ impl<'a> Writes<'a> {
         let keys: [Param<'_>; 4] = [&key_streams, &scopes, &key_parts, &key_ids];
         let disclosures: [Param<'_>; 1] = [&cases];
         let items: [Param<'_>; 2] = [&item_ids, &item_streams];
+        let blind: [Param<'_>; 4] = [&blind_cases, &blind_kinds, &blind_tokens, &blind_events];
         let leads: [Param<'_>; 2] = [&led_cases, &lead_posts];
         let head: [Param<'_>; 7] =
             [&position, &epoch, &self.hash, &signature, &key_id, &reads_number, &self.reads.hash];
-        let (events, streams, requests, keys, disclosures, items, leads, head, commit) = futures::join!(
+        let (events, streams, requests, keys, disclosures, items, blind, leads, head, commit) = futures::join!(
             client.execute(&statements.insert_events, &events),
             client.execute(&statements.upsert_streams, &streams),
             client.execute(&statements.insert_requests, &requests),
             client.execute(&statements.insert_keys, &keys),
             client.execute(&statements.bump_disclosures, &disclosures),
             client.execute(&statements.insert_items, &items),
+            async {
+                // Most commands say nothing of who a child is.
+                if blind_cases.is_empty() {
+                    return Ok(0);
+                }
+                client.execute(&statements.insert_blind, &blind).await
+            },
             client.execute(&statements.upsert_leads, &leads),
             client.execute(&statements.insert_head, &head),
             client.batch_execute("COMMIT"),
@@ -466,6 +478,7 @@ impl<'a> Writes<'a> {
         keys?;
         disclosures?;
         items?;
+        blind?;
         leads?;
         head?;
         commit?;

@@ -5,6 +5,7 @@
 //!   a store apart ([`key_store`]); [`rotate`] wraps them anew.
 //! * [`Reader`] reads by position or stream ([`read`]), [`gained`] many cases with their disclosure epochs; [`ReadRecords`] puts reads on record ([`reads`]).
 //! * [`Attachments`] keeps the sealed bytes of documents ([`attachments`]).
+//! * [`BlindIndex`] finds cases by keyed tokens of what tells one child from another ([`blind`]).
 //! * [`verify`] walks the chain and finds the first bad row; [`verify_reads`] does so with the reads on record.
 //!
 //! It decides nothing, knows no NATS and no gRPC. PostgreSQL is the only truth: a cursor counts, a signal is a hint.
@@ -15,6 +16,7 @@ pub mod attachments;
 pub mod audit;
 mod batch;
 mod beside;
+pub mod blind;
 mod chain;
 mod db;
 mod digest;
@@ -39,6 +41,7 @@ pub mod verify_reads;
 pub use anchors::{ReadsHead, anchor_reads};
 pub use append::{Append, Appended, NewEvent, Stream, Writer, WriterOptions};
 pub use attachments::Attachments;
+pub use blind::{BlindEntry, BlindIndex, Token};
 pub use chain::commitment;
 pub use db::{Database, migrate};
 pub use digest::sha256_hex;

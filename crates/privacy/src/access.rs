@@ -94,8 +94,17 @@ impl<'a> Access<'a> {
 
     /// The same, with the referrals and hand-offs of the case as they stand now: what [`Self::event_of`] needs beside
     /// the circle.
+    ///
+    /// While it is in doubt whose case this is, whoever was no insider when the doubt began stands outside, whatever
+    /// brought it in.
     pub fn of_case(viewer: &'a Viewer, case: &'a CaseState, rules: InForce, day: i32) -> Self {
-        Self { case: Some(case), ..Self::new(viewer, &case.circle, rules, day) }
+        let access = Self { case: Some(case), ..Self::new(viewer, &case.circle, rules, day) };
+        match &case.doubt {
+            Some(doubt) if !doubt.insiders.contains(&viewer.post) => {
+                Self { member: false, only_asked: false, family: false, ..access }
+            }
+            _ => access,
+        }
     }
 
     /// The policies that it was found by.

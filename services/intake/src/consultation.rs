@@ -15,6 +15,8 @@ use tasuki_kit::{Platform, errors};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use crate::matching::{Alike, alike};
+
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Consultations(pub Platform);
@@ -107,10 +109,18 @@ impl ConsultationService for Consultations {
             receipt: None,
         };
         let caller = self.0.context(request.metadata()).await?;
-        let (metadata, extensions, message) = request.into_parts();
+        let message = request.into_inner();
         let message = self.with_what_was_told(caller.actor.post, message).await?;
-        let request = Request::from_parts(metadata, extensions, message);
-        self.on(request, |q| &q.consultation_id, consultation::open_case, reply).await
+        let load = || async {
+            let id = Uuid::try_parse(&message.consultation_id).unwrap_or_default();
+            let taken = self.0.consultation(id).await.map_err(|e| errors::fault(&e))?;
+            let (agency, code) = (caller.actor.agency, &message.municipality_code);
+            Ok((taken, alike(&self.0, &message.facts, agency, code).await?))
+        };
+        let decide = |(taken, alike): &(Loaded<ConsultationState>, Alike), given: &mut Given<'_>| {
+            consultation::open_case_beside(&taken.state, &message, alike.0, given)
+        };
+        run(&self.0, &caller, &message, load, decide, reply).await.map(Response::new)
     }
 
     async fn close_consultation(

@@ -2,14 +2,20 @@
 
 use tasuki_contract::intake::v1 as pb;
 use tasuki_contract::intake::v1::referral_service_server::ReferralService;
+use tasuki_domain::case::CaseState;
+use tasuki_domain::decision::Given;
+use tasuki_domain::ids::CaseId;
 use tasuki_domain::referral;
-use tasuki_kit::Platform;
-use tasuki_kit::command::{on_case, on_item};
+use tasuki_kit::command::{on_item, run};
 use tasuki_kit::reading::Asking;
+use tasuki_kit::states::Loaded;
+use tasuki_kit::{Platform, errors};
 use tasuki_views::Views;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
+use crate::matching::{Alike, alike};
 use crate::queries;
 
 /// The service. It reads lists from the views, and single referrals from the log.
@@ -40,7 +46,23 @@ impl ReferralService for Referrals {
             case_id: submitted.case.to_string(),
             receipt: None,
         };
-        on_case(&self.platform, &metadata, &message, &message.case_id, referral::submit, reply).await
+        let platform = &self.platform;
+        let caller = platform.context(&metadata).await?;
+        let facts = referral::told(&message);
+        let load = || async {
+            let case = Uuid::try_parse(&message.case_id).unwrap_or_default();
+            let case = platform.case(CaseId(case)).await.map_err(|e| errors::fault(&e))?;
+            // Only what opens a case can open a second one for a child.
+            let alike = match message.case_id.is_empty() {
+                true => alike(platform, &facts, caller.actor.agency, &message.municipality_code).await?,
+                false => Alike(false),
+            };
+            Ok((case, alike))
+        };
+        let decide = |(case, alike): &(Loaded<CaseState>, Alike), given: &mut Given<'_>| {
+            referral::submit_beside(&case.state, &message, alike.0, given)
+        };
+        run(platform, &caller, &message, load, decide, reply).await.map(Response::new)
     }
 
     async fn acknowledge_referral(

@@ -13,10 +13,11 @@ use tasuki_domain::case::CaseState;
 use tasuki_domain::days;
 use tasuki_domain::decision::{Decided, Decision, Given, Ids, Kind, Look, StreamRef, etag};
 use tasuki_domain::dictionary;
+use tasuki_domain::identity::{self, Clue};
 use tasuki_domain::ids::CaseId;
-use tasuki_domain::refusal::{Reason, Refusal, Violation};
+use tasuki_domain::refusal::{Refusal, Violation};
 use tasuki_log::append::Stream;
-use tasuki_log::{Append, AppendError, Appended, NewEvent};
+use tasuki_log::{Append, AppendError, Appended, BlindEntry, NewEvent};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -114,6 +115,11 @@ commands! {
         RerouteReferral RerouteReferralRequest RerouteReferralResponse,
         WithdrawReferral WithdrawReferralRequest WithdrawReferralResponse,
     }
+    identity IdentityService {
+        ConfirmDistinct ConfirmDistinctRequest ConfirmDistinctResponse,
+        MergeCases MergeCasesRequest MergeCasesResponse,
+        UnmergeCases UnmergeCasesRequest UnmergeCasesResponse,
+    }
     handoff HandoffService {
         ProposeHandoff ProposeHandoffRequest ProposeHandoffResponse,
         OfferHandoff OfferHandoffRequest OfferHandoffResponse,
@@ -137,9 +143,11 @@ commands! {
 pub trait Basis {
     /// Streams that were loaded, with the versions that were seen.
     fn versions(&self) -> Vec<(StreamRef, u64)>;
-    /// Whether one of them is closed for good, so that nothing is appended to it any more.
-    fn closed(&self) -> bool {
-        false
+    /// Why one of the events must not be appended, whatever was decided: a case that was merged takes nothing more, and
+    /// of one in doubt nobody new learns.
+    fn bars(&self, events: &[Decided]) -> Option<Refusal> {
+        let _ = events;
+        None
     }
 }
 
@@ -153,8 +161,8 @@ impl<S: crate::states::Folded> Basis for Loaded<S> {
     fn versions(&self) -> Vec<(StreamRef, u64)> {
         if self.stream.id.is_nil() { Vec::new() } else { vec![(self.stream, self.state.version())] }
     }
-    fn closed(&self) -> bool {
-        self.state.closed()
+    fn bars(&self, events: &[Decided]) -> Option<Refusal> {
+        events.iter().find_map(|decided| self.state.bars(self.stream.id, decided))
     }
 }
 
@@ -164,8 +172,8 @@ impl<A: Basis, B: Basis> Basis for (A, B) {
         all.extend(self.1.versions());
         all
     }
-    fn closed(&self) -> bool {
-        self.0.closed() || self.1.closed()
+    fn bars(&self, events: &[Decided]) -> Option<Refusal> {
+        self.0.bars(events).or_else(|| self.1.bars(events))
     }
 }
 
@@ -173,8 +181,8 @@ impl<B: Basis> Basis for Vec<B> {
     fn versions(&self) -> Vec<(StreamRef, u64)> {
         self.iter().flat_map(Basis::versions).collect()
     }
-    fn closed(&self) -> bool {
-        self.iter().any(Basis::closed)
+    fn bars(&self, events: &[Decided]) -> Option<Refusal> {
+        self.iter().find_map(|basis| basis.bars(events))
     }
 }
 
@@ -260,16 +268,21 @@ where
             }
             let ids = Ids::seeded(Uuid::now_v7());
             let mut given = Given { actor: caller.actor, now, occurred_at, directory: look, ids };
-            // Refused only to whom the command would be open otherwise: nobody else learns of the erasure.
-            let outcome = decide(&basis, &mut given)
-                .and_then(|d| if basis.closed() { Err(Reason::CaseErased.into()) } else { Ok(d) });
+            // Only who would be heard otherwise learns that the case takes nothing.
+            let outcome =
+                decide(&basis, &mut given).and_then(|decision| match basis.bars(&decision.events) {
+                    Some(refusal) => Err(refusal),
+                    None => Ok(decision),
+                });
             (outcome, given.directory.relied_on())
         };
         match outcome {
             Ok(decision) => {
+                let clues = identity::clues_of(&decision.events, caller.actor.agency);
                 let mut append = assemble(caller, &digest, occurred_at, &basis, relied_on, decision, reply);
                 append.urgent = URGENT.contains(&Q::METHOD);
-                match platform.writer().append(append).await {
+                let blind = tokens(platform, &append, clues);
+                match platform.writer().append_indexed(append, blind).await {
                     Ok(appended) => return answer(&appended),
                     Err(AppendError::Conflict) => {
                         platform.refresh_directory().await.map_err(|e| errors::fault(&e))?;
@@ -291,6 +304,17 @@ where
         }
     }
     Err(errors::append_failed(&AppendError::Conflict))
+}
+
+/// The rows of the blind index for what the events say.
+fn tokens(platform: &Platform, append: &Append, clues: Vec<(usize, CaseId, Clue)>) -> Vec<BlindEntry> {
+    let entry = |(at, case, clue): (usize, CaseId, Clue)| BlindEntry {
+        case: case.0,
+        kind: clue.kind.number(),
+        token: platform.keyring().blind_token(clue.kind.number(), &clue.text),
+        event: Uuid::try_parse(&append.events[at].header.event_id).unwrap_or_default(),
+    };
+    clues.into_iter().map(entry).collect()
 }
 
 fn claimed_time<Q: Request>(request: &Q, now: Timestamp) -> Result<Timestamp, Status> {
@@ -384,10 +408,14 @@ fn disclosed_cases(decided: &Decided) -> impl Iterator<Item = Uuid> + '_ {
     let leads = effects.leads.iter().map(|l| &l.case_id);
     let referrals = effects.items.iter().filter(|i| i.kind() == ItemKind::ItemReferral).map(|i| &i.case_id);
     let municipality = (decided.stream.kind == Kind::Municipality).then_some(decided.stream.id);
-    // What is about to be erased is served to nobody any more.
-    let erased = matches!(decided.event, Event::ErasureConfirmed(_)).then_some(decided.stream.id);
+    // What is about to be erased is served to nobody any more, and doubt closes a case to all but a few.
+    let closes = matches!(
+        decided.event,
+        Event::ErasureConfirmed(_) | Event::IdentityDoubted(_) | Event::IdentityConfirmed(_)
+    );
+    let closed = closes.then_some(decided.stream.id);
     let cases = circle.chain(grants).chain(leads).chain(referrals);
-    cases.filter_map(|id| Uuid::try_parse(id).ok()).chain(municipality).chain(erased)
+    cases.filter_map(|id| Uuid::try_parse(id).ok()).chain(municipality).chain(closed)
 }
 
 fn header(

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tasuki_auth::AuthError;
+use tasuki_domain::ids::CaseId;
 use tasuki_domain::refusal::{Kind, Reason, Refusal, Violation, state_ja};
 use tasuki_log::{AppendError, LogError};
 use tonic::{Code, Status};
@@ -31,6 +32,7 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::Invalid(violations) => invalid(violations),
         Refusal::Reason(reason) => reasoned(*reason),
         Refusal::State(code) => in_state(code),
+        Refusal::Merged(into) => merged(*into),
     }
 }
 
@@ -41,6 +43,24 @@ fn in_state(code: &str) -> Status {
         ErrorDetails::with_error_info(reason.code(), DOMAIN, [("state".to_owned(), code.to_owned())]);
     all.set_localized_message("ja", format!("{}(現在: {})", reason.ja(), state_ja(code)));
     Status::with_error_details(Code::FailedPrecondition, format!("{} (now: {code})", reason.en()), all)
+}
+
+/// `CASE_MERGED`, with the case that goes on as `survivor_case_id` in the metadata of `ErrorInfo`.
+fn merged(into: CaseId) -> Status {
+    let reason = Reason::CaseMerged;
+    let survivor = [("survivor_case_id".to_owned(), into.to_string())];
+    let mut all = ErrorDetails::with_error_info(reason.code(), DOMAIN, survivor);
+    all.set_localized_message("ja", reason.ja());
+    Status::with_error_details(Code::FailedPrecondition, reason.en(), all)
+}
+
+/// A post has searched for more children than it may in an hour.
+pub fn search_limit() -> Status {
+    let ja = "この窓口の検索回数の上限に達しました。しばらくしてからお試しください";
+    let mut all = details("SEARCH_LIMIT", ja);
+    all.set_retry_info(Some(Duration::from_secs(120)));
+    let en = "the post has searched as often as it may for now; try again later";
+    Status::with_error_details(Code::ResourceExhausted, en, all)
 }
 
 /// Not found: the one answer for what does not exist and what is not the caller's to know of.

@@ -11,7 +11,8 @@ use tasuki_domain::directory::Directory;
 use tasuki_domain::ids::CaseId;
 use tasuki_domain::meeting::MeetingState;
 use tasuki_log::{
-    Attachments, Database, Gained, Keyring, LogError, ReadRecords, Reader, Sealer, Writer, WriterOptions,
+    Attachments, BlindIndex, Database, Gained, Keyring, LogError, ReadRecords, Reader, Sealer, Writer,
+    WriterOptions,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -256,6 +257,11 @@ impl Platform {
     /// The sealed bytes of documents.
     pub fn attachments(&self) -> &Attachments {
         &self.0.attachments
+    }
+
+    /// Finds cases by tokens of what tells one child from another.
+    pub fn blind_index(&self) -> BlindIndex {
+        BlindIndex::new(self.0.database.clone())
     }
 
     /// Keyed digests of what a caller holds; they outlive rotations.

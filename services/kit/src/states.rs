@@ -7,9 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tasuki_domain::case::CaseState;
 use tasuki_domain::consultation::ConsultationState;
-use tasuki_domain::decision::{Kind, Recorded, StreamRef};
+use tasuki_domain::decision::{Decided, Kind, Recorded, StreamRef};
 use tasuki_domain::ids::CaseId;
 use tasuki_domain::meeting::MeetingState;
+use tasuki_domain::refusal::{Reason, Refusal};
 use tasuki_log::{LogError, Reader, Record};
 use uuid::Uuid;
 
@@ -21,9 +22,10 @@ pub trait Folded: Clone + Default + Send + Sync + 'static {
     fn fold(&mut self, stream: Uuid, recorded: &Recorded);
     /// Version of the stream; 0: nothing was ever recorded.
     fn version(&self) -> u64;
-    /// Whether the stream is closed for good.
-    fn closed(&self) -> bool {
-        false
+    /// Why the event must not be appended, given how this stands; `None`: it may.
+    fn bars(&self, stream: Uuid, decided: &Decided) -> Option<Refusal> {
+        let _ = (stream, decided);
+        None
     }
 }
 
@@ -35,8 +37,12 @@ impl Folded for CaseState {
     fn version(&self) -> u64 {
         self.version
     }
-    fn closed(&self) -> bool {
-        self.erasure.is_confirmed()
+    fn bars(&self, stream: Uuid, decided: &Decided) -> Option<Refusal> {
+        // Nobody but who would be heard otherwise learns of the erasure.
+        if self.erasure.is_confirmed() {
+            return Some(Reason::CaseErased.into());
+        }
+        tasuki_domain::identity::barred(CaseId(stream), self, decided)
     }
 }
 

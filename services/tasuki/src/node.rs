@@ -15,6 +15,7 @@ use tasuki_contract::consent::v1::consent_service_server::ConsentServiceServer;
 use tasuki_contract::directory::v1::directory_service_server::DirectoryServiceServer;
 use tasuki_contract::erasure::v1::erasure_service_server::ErasureServiceServer;
 use tasuki_contract::handoff::v1::handoff_service_server::HandoffServiceServer;
+use tasuki_contract::identity::v1::identity_service_server::IdentityServiceServer;
 use tasuki_contract::intake::v1::consultation_service_server::ConsultationServiceServer;
 use tasuki_contract::intake::v1::referral_service_server::ReferralServiceServer;
 use tasuki_contract::minutes::v1::minutes_service_server::MinutesServiceServer;
@@ -333,7 +334,9 @@ fn routes(
                     platform: platform.clone(),
                     views: views.clone(),
                 });
+                let identity = IdentityServiceServer::new(tasuki_intake::Identity(platform.clone()));
                 routes = routes
+                    .add_service(identity.max_decoding_message_size(MESSAGE_MAX))
                     .add_service(consultations.max_decoding_message_size(MESSAGE_MAX))
                     .add_service(referrals.max_decoding_message_size(MESSAGE_MAX));
             }

@@ -14,6 +14,7 @@ mod credentials;
 mod embedded;
 mod failing;
 mod hostile;
+mod identity;
 mod issuer;
 mod keyring;
 mod keys;

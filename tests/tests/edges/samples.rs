@@ -73,6 +73,7 @@ fn by_operator(
 pub fn all() -> Vec<Sample> {
     let mut all = directory();
     all.extend(intake());
+    all.extend(identity());
     all.extend(handoff());
     all.extend(minutes());
     all.extend(consents::all());
@@ -291,6 +292,29 @@ fn intake() -> Vec<Sample> {
             on("referralId", json!({"withdrawReason": "WITHDRAW_REASON_FAMILY_WISH"})),
             &["context", "context.occurred_at"],
         ),
+    ]
+}
+
+fn identity() -> Vec<Sample> {
+    let search = json!({
+        "nameKana": "テスト タロウ", "birthDate": {"year": 2021, "month": 11, "day": 5}, "sex": "female",
+        "municipalityCode": "131172", "identifierKey": "patient_id", "identifier": "00123", "issuerAgencyId": NOBODY,
+    });
+    let plain = || json!({"context": context(), "caseId": NOBODY});
+    let merge = json!({"context": context(), "caseId": NOBODY, "survivorCaseId": NOBODY});
+    let command = &["context", "context.occurred_at"];
+    vec![
+        // Samples are sent for the coordination of care.
+        of(
+            "IdentityService/SearchChild",
+            "PURPOSE_NOT_INTAKE",
+            search,
+            &["name_kana", "birth_date", "sex", "municipality_code", "issuer_agency_id"],
+        ),
+        of("IdentityService/GetIdentityDoubt", "NOT_FOUND", json!({"caseId": NOBODY}), &[]),
+        of("IdentityService/ConfirmDistinct", "NOT_FOUND", plain(), command),
+        of("IdentityService/MergeCases", "NOT_FOUND", merge, command),
+        of("IdentityService/UnmergeCases", "NOT_FOUND", plain(), command),
     ]
 }
 

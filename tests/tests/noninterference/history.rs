@@ -241,6 +241,9 @@ impl<'a> Author<'a> {
             fact("birth_date", Value::Date(Date { year: 2021, month: 11, day: 5 })),
             fact("care_procedures", Value::Codes(CodeList { codes: vec!["suctioning".to_owned()] })),
         ];
+        if self.rng.random_bool(0.5) {
+            facts.push(fact("name_kana", Value::Text(child_of(self.bundle, self.rng.random()))));
+        }
         for _ in 0..self.rng.random_range(0..5) {
             let more = self.fact();
             if !facts.iter().any(|f| f.key == more.key) {
@@ -581,6 +584,14 @@ impl<'a> Author<'a> {
         };
         fact(&field.key, value)
     }
+}
+
+/// The reading of the name of one of the two children of a bundle, which no child of another bundle has.
+pub fn child_of(bundle: usize, first: bool) -> String {
+    let digit =
+        |c: char| ['ア', 'イ', 'ウ', 'エ', 'カ', 'キ', 'ク', 'ケ', 'サ', 'シ'][c as usize - '0' as usize];
+    let surname: String = bundle.to_string().chars().map(digit).collect();
+    format!("{surname} {}", if first { "タロウ" } else { "ハナ" })
 }
 
 fn fact(key: &str, value: Value) -> Fact {

@@ -10,9 +10,10 @@ use tasuki_auth::Verifier;
 use tasuki_contract::Event;
 use tasuki_contract::attachments::v1::AttachmentAdded;
 use tasuki_domain::circle::changes_disclosure;
+use tasuki_domain::identity;
 use tasuki_kit::{Platform, PlatformOptions};
 use tasuki_log::attachments::{Begun, NewAttachment, Put};
-use tasuki_log::{Append, Database, NewEvent, WriterOptions};
+use tasuki_log::{Append, BlindEntry, Database, NewEvent, WriterOptions};
 use tasuki_tests::{Caller, Program, World, eventually};
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
@@ -155,7 +156,16 @@ async fn append(platform: &Platform, chunk: &[(Step, u64)]) {
         reply: Vec::new(),
         urgent: false,
     };
-    platform.writer().append(append).await.unwrap();
+    let said = chunk.iter().flat_map(|(step, _)| {
+        let clues = identity::clues_of(std::slice::from_ref(&step.decided), step.actor.agency);
+        clues.into_iter().map(|(_, case, clue)| BlindEntry {
+            case: case.0,
+            kind: clue.kind.number(),
+            token: platform.keyring().blind_token(clue.kind.number(), &clue.text),
+            event: step.id,
+        })
+    });
+    platform.writer().append_indexed(append, said.collect()).await.unwrap();
     for (step, _) in chunk {
         if let Event::AttachmentAdded(added) = &step.decided.event {
             put(platform, step, added).await;

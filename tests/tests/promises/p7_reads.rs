@@ -8,6 +8,7 @@ use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 use tasuki_contract::attachments::v1 as pb;
 use tasuki_contract::common::v1::Fact;
 use tasuki_contract::consent::v1 as consent;
+use tasuki_contract::identity::v1 as identity;
 use tasuki_contract::intake::v1 as intake;
 use tasuki_contract::timeline::v1::{self as timeline, TimelineItem, subscribe_response::Message};
 use tasuki_contract::{DataClass, Event};
@@ -16,7 +17,7 @@ use tonic::{Code, Status};
 
 use crate::PROGRAM;
 use crate::story::day;
-use crate::who_reads::{COORDINATOR, HOSPITAL};
+use crate::who_reads::{COORDINATOR, HOSPITAL, WARD};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -215,9 +216,10 @@ async fn p7_what_cannot_be_recorded_is_not_served() {
     let program = world.ready().await.unwrap();
     let hospital = world.caller(&program, HOSPITAL).await.unwrap();
     let me = world.caller(&program, COORDINATOR).await.unwrap();
+    let ward = world.caller(&program, WARD).await.unwrap();
     let request = hospital.request(referral(me.post, "kita_A"));
     let sent = hospital.referrals().submit_referral(request).await.unwrap().into_inner();
-    let asked = Asked::about(&me, sent).await;
+    let asked = Asked::about(&me, ward, sent).await;
     world.views_reach_the_log().await.unwrap();
     let sql = async |statement: &str| world.stack.postgres.sql("tasuki", statement).await.unwrap();
 
@@ -242,9 +244,10 @@ async fn p7_no_answer_leaves_while_its_record_waits() {
     let program = world.ready().await.unwrap();
     let hospital = world.caller(&program, HOSPITAL).await.unwrap();
     let me = world.caller(&program, COORDINATOR).await.unwrap();
+    let ward = world.caller(&program, WARD).await.unwrap();
     let request = hospital.request(referral(me.post, "kita_A"));
     let sent = hospital.referrals().submit_referral(request).await.unwrap().into_inner();
-    let asked = Asked::about(&me, sent).await;
+    let asked = Asked::about(&me, ward, sent).await;
     world.views_reach_the_log().await.unwrap();
     let (blocker, connection) =
         tokio_postgres::connect(&world.database_url, tokio_postgres::NoTls).await.unwrap();
@@ -314,11 +317,12 @@ fn is_command(method: &MethodDescriptor) -> bool {
 struct Asked {
     sent: intake::SubmitReferralResponse,
     attachment: String,
+    ward: Caller,
 }
 
 impl Asked {
     /// A referral that the reader has accepted, and a document of its own in that case.
-    async fn about(me: &Caller, sent: intake::SubmitReferralResponse) -> Self {
+    async fn about(me: &Caller, ward: Caller, sent: intake::SubmitReferralResponse) -> Self {
         let accept = intake::AcceptReferralRequest {
             referral_id: sent.referral_id.clone(),
             first_contact_on: day(1),
@@ -327,7 +331,7 @@ impl Asked {
         me.referrals().accept_referral(me.request(accept)).await.unwrap();
         let paper = Paper::pdf(&sent.case_id, DataClass::Support, "例示", 100);
         let attachment = paper.add(me).await.unwrap();
-        Self { sent, attachment }
+        Self { sent, attachment, ward }
     }
 }
 
@@ -342,8 +346,9 @@ async fn refusals(me: &Caller, asked: &Asked) -> Vec<(String, Code)> {
     refused
 }
 
-/// Reads once by that method; of a stream the first item.
+/// Reads once by that method, as the coordinator or, what is the ward's alone, as the ward; of a stream the first item.
 async fn call(method: &str, me: &Caller, asked: &Asked) -> Result<(), Status> {
+    let ward = &asked.ward;
     let (case_id, referral_id) = (asked.sent.case_id.clone(), asked.sent.referral_id.clone());
     let (mut views, mut referrals) = (me.timeline(), me.referrals());
     match method {
@@ -399,6 +404,19 @@ async fn call(method: &str, me: &Caller, asked: &Asked) -> Result<(), Status> {
             referrals.get_referral(me.request(request)).await.map(drop)
         }
         "ListReferrals" => referrals.list_referrals(me.request(Default::default())).await.map(drop),
+        "SearchChild" => {
+            let mut request = me.request(identity::SearchChildRequest {
+                identifier_key: "patient_id".to_owned(),
+                identifier: "1".to_owned(),
+                ..Default::default()
+            });
+            request.metadata_mut().insert("x-purpose", "intake".parse().unwrap());
+            me.identity().search_child(request).await.map(drop)
+        }
+        "GetIdentityDoubt" => {
+            let request = identity::GetIdentityDoubtRequest { case_id };
+            ward.identity().get_identity_doubt(ward.request(request)).await.map(drop)
+        }
         other => panic!("{other} reads, and this test does not know how to call it"),
     }
 }

@@ -183,4 +183,9 @@ pub const TABLE: &[Row] = &[
     row("steps.withdraw", &[WARD], &[]),
     row("steps.noted", &[SCHOOL, WARD], &[]),
     row("steps.hold", &[WARD, HOSPITAL, OTHER_PROVIDER], &[]),
+    // One child in three cases: the second waits, is merged and parted again, and never reaches whom it was meant for;
+    // the third reaches it once the ward has said that it is another child's.
+    row("identity.first.message", &[HOSPITAL, COORDINATOR, WARD], &[]),
+    row("identity.waiting.message", &[HOSPITAL, WARD], &[]),
+    row("identity.delivered.message", &[HOSPITAL, WARD, NURSE], &[]),
 ];

@@ -77,7 +77,9 @@ pub fn accept(
     match referral.stage {
         Stage::Submitted | Stage::Acknowledged => {}
         Stage::Accepted => return Err(Reason::AlreadyAccepted.into()),
-        stage @ (Stage::NeedsRouting | Stage::Closed) => return Err(Refusal::State(stage.code())),
+        stage @ (Stage::OnHold | Stage::NeedsRouting | Stage::Closed) => {
+            return Err(Refusal::State(stage.code()));
+        }
     }
     crate::consent::require_not_held(state, id.0, me)?;
     let supporter = supporter.map(PostId);

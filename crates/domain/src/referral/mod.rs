@@ -9,9 +9,11 @@
 //!     └──────reroute────── needs_routing ◀────────────┘       before acceptance: withdraw ─▶ closed
 //! ```
 //!
-//! What lies unanswered before a post that has been retired is rerouted too.
+//! One that opens a case which looks like another one waits *on hold* until a person has decided (`hold`). What lies
+//! unanswered before a post that has been retired is rerouted too.
 
 mod answer;
+mod hold;
 mod route;
 mod submit;
 #[cfg(test)]
@@ -28,8 +30,9 @@ use tasuki_contract::event::v1::{DutyKind, ItemKind, Relation};
 use uuid::Uuid;
 
 pub use answer::{accept, acknowledge, decline};
+pub(crate) use hold::{close_all, close_unanswered, deliver, reopen, reopen_all};
 pub use route::{reroute, withdraw};
-pub use submit::{Submitted, submit};
+pub use submit::{Submitted, submit, submit_beside, told};
 
 use crate::case::CaseState;
 use crate::decision::{Given, Recorded, check_etag};
@@ -47,6 +50,8 @@ pub const REROUTE_BUSINESS_DAYS: u16 = 2;
 /// How far a referral has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// Sent, and kept from the receiver while the case is in doubt.
+    OnHold,
     /// Before the receiver.
     Submitted,
     /// Seen by the receiver.
@@ -61,12 +66,13 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 5] =
-        [Self::Submitted, Self::Acknowledged, Self::Accepted, Self::NeedsRouting, Self::Closed];
+    pub const ALL: [Self; 6] =
+        [Self::OnHold, Self::Submitted, Self::Acknowledged, Self::Accepted, Self::NeedsRouting, Self::Closed];
 
     /// The code that lists carry.
     pub fn code(self) -> &'static str {
         match self {
+            Self::OnHold => "on_hold",
             Self::Submitted => "submitted",
             Self::Acknowledged => "acknowledged",
             Self::Accepted => "accepted",
@@ -104,9 +110,10 @@ pub struct ReferralState {
 impl ReferralState {
     /// The post before which it lies, or that took it up; `None` once that post has declined.
     ///
-    /// One that declined keeps its own answer and learns nothing of how the referral goes on.
+    /// Nobody while it is on hold or to be routed. One that declined keeps its own answer and learns nothing of how the referral goes on.
     pub fn asked(&self) -> Option<PostId> {
-        (!self.decliners.contains(&self.receiver)).then_some(self.receiver)
+        let lies = !matches!(self.stage, Stage::OnHold | Stage::NeedsRouting);
+        (lies && !self.decliners.contains(&self.receiver)).then_some(self.receiver)
     }
 
     /// Whether the post has what was sent before it: the sender, and whoever is asked or took it up.
@@ -215,7 +222,8 @@ fn find<'s>(
     let me = given.actor.post;
     let id = ReferralId(id.unwrap_or_default());
     let referral = state.referrals.get(&id).ok_or(Reason::NotFound)?;
-    let party = me == referral.sender || me == referral.receiver || referral.decliners.contains(&me);
+    let asked = me == referral.receiver && !state.held_back.contains(&id);
+    let party = me == referral.sender || asked || referral.decliners.contains(&me);
     // Not every member of the circle is told of it; the ward's post finds the next candidate for all of them.
     if !party && !wards(state).any(|ward| ward == me) {
         return Err(Reason::NotFound.into());
@@ -245,19 +253,31 @@ pub fn evolve(state: &mut CaseState, recorded: &Recorded) {
         }
         Event::ReferralSubmitted(e) => {
             let receiver = PostId::trusted(&e.to_post_id);
+            let id = ReferralId::trusted(&e.referral_id);
+            let items = recorded.header.effects.iter().flat_map(|effects| &effects.items);
+            let mut states = items.filter(|i| ReferralId::trusted(&i.item_id) == id).map(|i| &i.state);
+            let held = states.any(|state| state == Stage::OnHold.code());
+            let stage = if held { Stage::OnHold } else { Stage::Submitted };
+            if held {
+                state.held_back.insert(id);
+            }
             let referral = ReferralState {
                 case: CaseId::trusted(&e.case_id),
                 submission: Uuid::try_parse(&recorded.header.event_id).unwrap_or_default(),
                 submitted_at: recorded.recorded_at,
                 sender: PostId::trusted(&e.from_post_id),
                 receiver,
-                stage: Stage::Submitted,
+                stage,
                 brought_in: false,
                 decliners: BTreeSet::new(),
                 duties: BTreeSet::new(),
-                revision: revision(receiver, Stage::Submitted),
+                revision: revision(receiver, stage),
             };
-            state.referrals.insert(ReferralId::trusted(&e.referral_id), referral);
+            state.referrals.insert(id, referral);
+        }
+        Event::ReferralDelivered(e) => {
+            state.held_back.remove(&ReferralId::trusted(&e.referral_id));
+            step(state, &e.referral_id, |r| r.stage = Stage::Submitted);
         }
         Event::ReferralAcknowledged(e) => step(state, &e.referral_id, |r| r.stage = Stage::Acknowledged),
         Event::ReferralAccepted(e) => {
@@ -272,11 +292,14 @@ pub fn evolve(state: &mut CaseState, recorded: &Recorded) {
             r.stage = Stage::NeedsRouting;
             r.decliners.insert(r.receiver);
         }),
-        Event::ReferralRerouted(e) => step(state, &e.referral_id, |r| {
-            r.stage = Stage::Submitted;
-            r.receiver = PostId::trusted(&e.to_post_id);
-            r.decliners.remove(&r.receiver);
-        }),
+        Event::ReferralRerouted(e) => {
+            state.held_back.remove(&ReferralId::trusted(&e.referral_id));
+            step(state, &e.referral_id, |r| {
+                r.stage = Stage::Submitted;
+                r.receiver = PostId::trusted(&e.to_post_id);
+                r.decliners.remove(&r.receiver);
+            });
+        }
         Event::ReferralWithdrawn(e) => step(state, &e.referral_id, |r| r.stage = Stage::Closed),
         _ => {}
     }

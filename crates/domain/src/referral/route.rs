@@ -92,8 +92,9 @@ pub fn withdraw(
     if matches!(referral.stage, Stage::Accepted | Stage::Closed) {
         return Err(Refusal::State(referral.stage.code()));
     }
-    // A post that declined has no part in it any more; the ward that was to find another one has.
-    let routing = referral.stage == Stage::NeedsRouting;
+    // A post that declined has no part in it any more, nor has one that was never asked; the ward that was to find
+    // another one, or to decide, has.
+    let routing = matches!(referral.stage, Stage::NeedsRouting | Stage::OnHold);
     let others: Vec<PostId> = if routing { wards(state).collect() } else { vec![referral.receiver] };
     let parties = || [me].into_iter().chain(others.iter().copied());
     let doing = listed(referral.case, id, Stage::Closed, parties()).parties(parties());

@@ -59,6 +59,20 @@ pub fn submit(
     request: &pb::SubmitReferralRequest,
     given: &mut Given<'_>,
 ) -> Result<Decision<Submitted>, Refusal> {
+    submit_beside(state, request, false, given)
+}
+
+/// The same, where `alike` says that an open case of the municipality's intake post looks like the one to be opened.
+///
+/// The case is then opened in doubt: the referral waits, its receiver is neither asked nor told, and sender and intake
+/// post alone stand in the circle until the latter has decided. Into a case that exists `alike` changes nothing.
+/// Errors: those of [`submit`].
+pub fn submit_beside(
+    state: &CaseState,
+    request: &pb::SubmitReferralRequest,
+    alike: bool,
+    given: &mut Given<'_>,
+) -> Result<Decision<Submitted>, Refusal> {
     let sender = given.actor.post;
     let opens = request.case_id.is_empty();
     let (to, case) = check(request, opens, given)?;
@@ -88,22 +102,27 @@ pub fn submit(
         let rules = given.directory.municipality(&request.municipality_code)?;
         given.directory.may_lead(rules.intake_post, &request.municipality_code)?;
         intake = Some(rules.intake_post);
-        events.push(opened(request, case, referral, rules.intake_post, given));
+        events.push(opened(request, case, referral, rules.intake_post, alike, given));
     }
+    let waits = opens && alike;
+    let stage = if waits { Stage::OnHold } else { Stage::Submitted };
+    let asked = (!waits).then_some(to);
 
     let not_yet_keys = owed_keys(request, opens);
-    let mut doing = listed(case, referral, Stage::Submitted, [sender, to])
-        .parties([sender, to].into_iter().chain(intake))
-        .joins(sender, Relation::Sender)
-        .joins(to, Relation::Asked)
-        .owes(DutyKind::DutyAcknowledge, referral.0, to, days::epoch_day(acknowledge_by));
+    let mut doing = listed(case, referral, stage, [sender].into_iter().chain(asked))
+        .parties([sender].into_iter().chain(asked).chain(intake))
+        .joins(sender, Relation::Sender);
+    if let Some(to) = asked {
+        let by = days::epoch_day(acknowledge_by);
+        doing = doing.joins(to, Relation::Asked).owes(DutyKind::DutyAcknowledge, referral.0, to, by);
+    }
     if !not_yet_keys.is_empty() {
         doing = doing.owes(DutyKind::DutySupply, referral.0, sender, supply_day(request, given)?);
     }
     if signed {
         let grant = GrantId(derived(&["source", &referral.to_string()]));
         let posts: Vec<PostId> =
-            if opens { [sender, to].into_iter().chain(intake).collect() } else { vec![to] };
+            if opens { [sender].into_iter().chain(asked).chain(intake).collect() } else { vec![to] };
         doing = doing.grants(grant, &posts, SOURCE_CLASSES, taken_out(state));
     }
     // Counted from the last day on which the receiver acknowledges in time: the sender reads when an answer is due
@@ -132,10 +151,13 @@ pub fn submit(
         consent_at_source: request.consent_at_source.clone(),
     };
     events.push(doing.by(CaseState::stream(case), event));
+    if let Some(ward) = intake.filter(|_| waits) {
+        events.push(crate::identity::doubt(case, [sender], ward, given)?);
+    }
     Ok(Decision {
         events,
         reply: Submitted { referral, case },
-        item: Some((referral.0, revision(to, Stage::Submitted))),
+        item: Some((referral.0, revision(to, stage))),
     })
 }
 
@@ -150,10 +172,12 @@ fn opened(
     case: CaseId,
     referral: ReferralId,
     intake: PostId,
+    waits: bool,
     given: &Given<'_>,
 ) -> Decided {
     let sender = given.actor.post;
-    let to = PostId::trusted(&request.to_post_id);
+    let to = (!waits).then(|| PostId::trusted(&request.to_post_id));
+    let stage = if waits { Stage::OnHold } else { Stage::Submitted };
     let event = CaseOpened {
         case_id: case.into(),
         municipality_code: request.municipality_code.clone(),
@@ -161,7 +185,7 @@ fn opened(
         label: request.label.clone(),
         facts: Vec::new(),
     };
-    listed(case, referral, Stage::Submitted, [sender, to])
+    listed(case, referral, stage, [sender].into_iter().chain(to))
         .parties([intake, sender])
         .joins(intake, Relation::Ward)
         .leads(intake)
@@ -251,7 +275,7 @@ fn owed_keys(request: &pb::SubmitReferralRequest, opens: bool) -> Vec<String> {
 }
 
 /// The facts as given, and that the birth is not registered, which the form keeps as a fact.
-fn told(request: &pb::SubmitReferralRequest) -> Vec<Fact> {
+pub fn told(request: &pb::SubmitReferralRequest) -> Vec<Fact> {
     let mut facts = request.facts.clone();
     let anonymous = request.consent_at_source.as_ref().is_some_and(|consent| consent.anonymous);
     if request.birth_unregistered && !anonymous && !facts::has(&facts, &["name_registered_yet"]) {

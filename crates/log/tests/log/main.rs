@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod append;
+mod blind;
 mod common;
 mod crash;
 mod durable;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tasuki_contract::event::v1::{CircleChange, Effects, Header, ItemChange, ItemKind};
 use tasuki_contract::{Event, intake::v1 as intake};
 use tasuki_domain::case::CaseState;
+use tasuki_domain::identity::Doubt;
 use tasuki_domain::ids::{CaseId, ReferralId};
 use tasuki_domain::referral::{ReferralState, Stage};
 use tasuki_domain::visibility::Level;
@@ -178,4 +179,20 @@ fn who_was_offered_a_hand_off_reads_the_offer_until_it_declines_or_it_is_given_u
     assert_eq!(level(at(Stage::Proposed, true)), Level::Own);
     assert_eq!(level(at(Stage::Cancelled, true)), Level::Own);
     assert_eq!(level(at(Stage::Cancelled, false)), Level::Own);
+}
+
+#[test]
+fn while_it_is_in_doubt_whose_case_it_is_only_insiders_stand_in_it() {
+    let me = viewer("visiting_nurse_station");
+    let (circle, _) = Standing::MemberWithGrant.circle("visiting_nurse_station");
+    let insiders = |all: &[PostId]| Some(Doubt { insiders: all.iter().copied().collect() });
+    let told = |doubt| {
+        let case = CaseState { circle: circle.clone(), doubt, ..CaseState::default() };
+        let access = Access::of_case(&me, &case, InForce::standard(), TODAY);
+        (access.in_circle(), access.class_level(DataClass::CareProcedure) > Level::None)
+    };
+    assert_eq!(told(None), (true, true));
+    assert_eq!(told(insiders(&[me.post])), (true, true));
+    // Whatever brought it in meanwhile.
+    assert_eq!(told(insiders(&[SENDER])), (false, false));
 }

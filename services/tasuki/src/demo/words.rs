@@ -145,6 +145,7 @@ pub fn duty(kind: DutyKind, lang: Lang) -> &'static str {
         DutyKind::DutyHandoffConfirm => pick(lang, "引継ぎ完了の確認", "confirm the hand-off"),
         DutyKind::DutyAction => pick(lang, "会議の担当事項", "action of a meeting"),
         DutyKind::DutyConfirmMinutes => pick(lang, "議事録の確認", "confirm minutes"),
+        DutyKind::DutyIdentity => pick(lang, "本人の確認", "decide whose case it is"),
         DutyKind::DutySupply => pick(lang, "紹介の未記入項目", "supply what was left open"),
         DutyKind::DutyStopNotice => pick(lang, "利用停止の確認", "acknowledge a stop notice"),
         DutyKind::DutyReviewHold => pick(lang, "保留の判断", "decide on what is on hold"),

@@ -63,6 +63,7 @@ macro_rules! say {
     }};
 }
 
+mod identity;
 mod meeting;
 mod paper;
 mod steps;
@@ -86,6 +87,7 @@ impl Story {
         self.meeting().await;
         pause(&self.told).await;
         self.steps(&mut pause).await;
+        self.identities().await;
         pause(&self.told).await;
     }
 
