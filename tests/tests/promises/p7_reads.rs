@@ -356,6 +356,10 @@ async fn call(method: &str, me: &Caller, asked: &Asked) -> Result<(), Status> {
             let request = timeline::GetCaseCardRequest { case_id, ..Default::default() };
             views.get_case_card(me.request(request)).await.map(drop)
         }
+        "ExplainAccess" => {
+            let request = timeline::ExplainAccessRequest { case_id, ..Default::default() };
+            views.explain_access(me.request(request)).await.map(drop)
+        }
         "GetTimeline" => {
             let request = timeline::GetTimelineRequest { case_id, ..Default::default() };
             views.get_timeline(me.request(request)).await.map(drop)
