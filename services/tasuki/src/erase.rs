@@ -14,7 +14,8 @@ use tasuki_contract::event::v1::Header;
 use tasuki_domain::case::CaseState;
 use tasuki_domain::ids::CaseId;
 use tasuki_log::{
-    Append, Database, Keyring, NewEvent, Reader, Sealer, Writer, WriterOptions, erasing, key_store,
+    Append, BlindIndex, Database, Keyring, NewEvent, Reader, Sealer, Writer, WriterOptions, erasing,
+    key_store,
 };
 use uuid::Uuid;
 
@@ -43,6 +44,8 @@ pub async fn run(args: EraseArgs) -> Result<(), Error> {
                     ErasureService/ConfirmErasure / 二人の運用者による提案と承認が必要です";
         return Err(text.into());
     }
+    // Before any key is gone: the rotation that follows must not fail on another installation's keyring.
+    keys::opens_all(&store, &Keyring::read(&secrets::keyring_path(&directory))?).await?;
     let streams = erasing::streams_of(&log, args.case).await?;
     let key_ids = key_store::keys_of(&log, &streams).await?;
     // A rotation that was begun before may have wrapped a key by its new master too, before that key was deleted.
@@ -53,6 +56,7 @@ pub async fn run(args: EraseArgs) -> Result<(), Error> {
         keys::settle(&store, &directory).await?;
     }
     let requests = erasing::forget_requests(&log, &streams).await?;
+    BlindIndex::forget(&log.connect().await?, args.case).await?;
     if !state.erasure.is_erased() {
         let keyring = Keyring::read(&secrets::keyring_path(&directory))?;
         let counts = (key_ids.len(), requests);

@@ -46,6 +46,9 @@ const LOOK_AT: [(DataClass, &str, &str); 5] = [
     (DataClass::Sealed, "安全確保に関する記録", "safeguarding"),
 ];
 
+const ERASURE_CONFIRMED: &str = "tasuki.erasure.v1.ErasureConfirmed";
+const ERASED: &str = "the case was erased: nothing of it can be given / 消去されたケースです";
+
 /// Writes the export.
 ///
 /// Errors: an unknown case; one that was erased; a change of disclosure again and again while it is read.
@@ -65,14 +68,16 @@ pub async fn run(args: ExportArgs) -> Result<(), Error> {
         if records.is_empty() {
             return Err("there is no such case / そのケースはありません".into());
         }
+        // What two operators have said shall be erased is given to nobody any more, before its keys are gone too.
+        if records.iter().any(|record| record.header.r#type == ERASURE_CONFIRMED) {
+            return Err(ERASED.into());
+        }
         let mut opened = Vec::with_capacity(records.len());
         for record in records {
             match reader.open(&sealer, &record).await {
                 Ok(event) => opened.push((record, event)),
                 Err(LogError::Erased { .. }) => {
-                    return Err(
-                        "the case was erased: nothing of it can be given / 消去されたケースです".into()
-                    );
+                    return Err(ERASED.into());
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -121,7 +121,7 @@ fn say(line: &str) -> Result<(), Error> {
 }
 
 /// Errors: how many keys do not open, and by what they are wrapped now.
-async fn opens_all(keys: &Database, keyring: &Keyring) -> Result<u64, Error> {
+pub(crate) async fn opens_all(keys: &Database, keyring: &Keyring) -> Result<u64, Error> {
     let (open, all) = key_store::opening(keys, keyring).await?;
     if open == all {
         return Ok(all);
@@ -212,6 +212,8 @@ async fn finish(
     if newest < now.current {
         return Err(LogError::MasterMissing { version: now.current }.into());
     }
+    // Another installation's keyring would wrap what comes with a master that nobody else holds.
+    opens_all(keys, &keyring).await?;
     secrets::destroy_leftovers(directory)?;
     if newest == now.current && now.listed == [newest] && keyring.versions() == [newest] {
         return Ok(false);
@@ -239,7 +241,9 @@ async fn finish(
 async fn rotate_signing(args: &DatabaseArgs) -> Result<(), Error> {
     let ((_, keys), directory) = (args.databases()?, args.directory()?);
     let mut rotating = Rotating::begin(&keys).await?;
-    let new = Keyring::read(&secrets::keyring_path(&directory))?.with_new_signing()?;
+    let keyring = Keyring::read(&secrets::keyring_path(&directory))?;
+    opens_all(&keys, &keyring).await?;
+    let new = keyring.with_new_signing()?;
     // The file first: a kill in between is mended by the next run, and processes that run sign with what they have.
     secrets::replace_keyring(&directory, &new)?;
     rotating.signs(&new).await?;

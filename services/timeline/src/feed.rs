@@ -3,9 +3,10 @@
 //! Preparing costs a few round trips for a whole page; what a viewer may know is found at the very moment of
 //! disclosure, on the circle as it is then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use prost::Message as _;
+use tasuki_contract::event::v1::StreamKind;
 use tasuki_domain::circle::Circle;
 use tasuki_domain::ids::CaseId;
 use tasuki_domain::policy::InForce;
@@ -27,6 +28,8 @@ use crate::sight::{self, Sight};
 pub(crate) struct Page {
     pub rows: Vec<(FeedRow, Record)>,
     pub sights: HashMap<CaseId, Sight>,
+    /// The cases that consultations of the rows became: an erasure of the case is one of the call that began it.
+    became: HashMap<Uuid, CaseId>,
 }
 
 impl Page {
@@ -35,7 +38,26 @@ impl Page {
         let cases = rows.iter().filter_map(|row| row.case);
         let (rows, sights) =
             futures::try_join!(with_records(platform, &rows), sight::load_all(platform, cases))?;
-        Ok(Self { rows, sights })
+        let mut page = Self { rows, sights, became: HashMap::new() };
+        page.follow_consultations(platform).await?;
+        Ok(page)
+    }
+
+    async fn follow_consultations(&mut self, platform: &Platform) -> Result<(), Status> {
+        let apart = self.rows.iter().filter(|(row, _)| row.case.is_none());
+        let of_calls = apart.filter(|(_, r)| r.header.stream_kind() == StreamKind::Consultation);
+        let streams: BTreeSet<Uuid> = of_calls.filter_map(|(_, r)| stream_of(r)).collect();
+        for stream in streams {
+            let consultation = platform.consultation(stream).await.map_err(errors::log)?;
+            if let Some(case) = consultation.state.case {
+                self.became.insert(stream, case);
+            }
+        }
+        let more: Vec<CaseId> = self.became.values().copied().collect();
+        if !more.is_empty() {
+            self.sights.extend(sight::load_all(platform, more).await?);
+        }
+        Ok(())
     }
 
     /// The same for rows of one case, under a look at it that was taken before.
@@ -45,7 +67,7 @@ impl Page {
         sight: &Sight,
     ) -> Result<Self, Status> {
         let sights = HashMap::from([(sight.case, sight.clone())]);
-        Ok(Self { rows: with_records(platform, rows).await?, sights })
+        Ok(Self { rows: with_records(platform, rows).await?, sights, became: HashMap::new() })
     }
 
     /// Looks at a case again, after a disclosure of it has changed: perhaps by another policy.
@@ -68,13 +90,15 @@ impl Page {
         // What belongs to no case is its parties' own part, which no policy narrows.
         let outside = || Access::new(&asking.viewer, &nobody, InForce::standard(), day);
         let access = sight.map_or_else(outside, |sight| sight.access(&asking.viewer, day));
-        let content = match sight.is_some_and(|sight| sight.state.erasure.is_confirmed()) {
+        let became = stream_of(record).and_then(|stream| self.sights.get(self.became.get(&stream)?));
+        let erased = |sight: &Sight| sight.state.erasure.is_confirmed();
+        let content = match sight.is_some_and(erased) || became.is_some_and(erased) {
             true => Content::Erased,
             false => open_for(platform, &access, record).await?,
         };
         let disclosure = redact::item(row, record, content, &access);
         let entry = disclosure.tells().then(|| {
-            let cases = sight.map(|s| (s.case, s.epoch)).into_iter().collect();
+            let cases = sight.or(became).map(|s| (s.case, s.epoch)).into_iter().collect();
             let keys = disclosure.fact_keys.clone();
             asking.entry(Some(access.rules()), cases, vec![row.event_id], keys, access.grants())
         });
@@ -99,7 +123,9 @@ impl Page {
                 ReadOutcome::Recorded if platform.today() == today => return Ok(disclosure),
                 ReadOutcome::Recorded => {}
                 ReadOutcome::Stale => {
-                    if let Some(case) = self.rows[index].0.case {
+                    let (row, record) = &self.rows[index];
+                    let became = || self.became.get(&stream_of(record)?).copied();
+                    if let Some(case) = row.case.or_else(became) {
                         self.look_again(platform, case).await?;
                     }
                 }
@@ -128,7 +154,8 @@ impl Page {
                     break;
                 }
                 if let Some(entry) = entry {
-                    merge(&mut entries, self.rows[index].0.case, entry);
+                    let case = entry.cases.first().map(|(case, _)| CaseId(*case));
+                    merge(&mut entries, case, entry);
                 }
                 disclosures.push(disclosure);
             }
@@ -142,6 +169,10 @@ impl Page {
         }
         Err(errors::changing())
     }
+}
+
+fn stream_of(record: &Record) -> Option<Uuid> {
+    Uuid::try_parse(&record.header.stream_id).ok()
 }
 
 /// The event with everything that can be opened, where the viewer gets any of its content.

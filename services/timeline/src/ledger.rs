@@ -28,6 +28,9 @@ use crate::ledger_words as words;
 use crate::redact;
 use crate::sight::Sight;
 
+/// Records that are looked at together at least: a page of one would else ask for each that is hidden.
+const ROWS_MIN: usize = 200;
+
 /// The reads of a case that the caller may learn of, the newest first.
 pub(crate) async fn reads(
     desk: &Desk,
@@ -52,11 +55,14 @@ pub(crate) async fn reads(
         if level > Level::Existence || own {
             let whose = own.then_some(asking.viewer.agency.0);
             let level = if own { Level::Own } else { level };
-            // One more than the page, so that it is known whether there are more.
+            // At least one more than the page, so that it is known whether there are more.
             let mut from = before;
             while shown.len() <= size {
                 let reader = desk.platform.reader();
-                let rows = reader.reads_of_case(case.0, whose, from, size + 1).await.map_err(errors::log)?;
+                let rows = reader
+                    .reads_of_case(case.0, whose, from, (size + 1).max(ROWS_MIN))
+                    .await
+                    .map_err(errors::log)?;
                 let Some(last) = rows.last() else { break };
                 from = Some((last.at_us, last.id));
                 shown.extend(seen(desk, &access, level, &rows).await?);
@@ -68,6 +74,7 @@ pub(crate) async fn reads(
             shown.last().filter(|_| more).map(|(place, _)| page::token(keyring, &bound, &pack(*place)));
         let mut disclosed = Disclosed::default();
         disclosed.add(Some((case, sight.epoch)), [], [], access.grants());
+        disclosed.by((case, sight.epoch), access.rules());
         let reads = shown.into_iter().map(|(_, read)| read).collect();
         Ok((pb::ListReadsResponse { reads, next_page_token: next.unwrap_or_default() }, disclosed))
     })

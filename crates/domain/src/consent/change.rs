@@ -57,7 +57,7 @@ pub fn narrow(
     });
     let changes = [Change { id, consent, rest }];
     let doing = Doing::of(case).parties(parties(state, given)).on_behalf_of(speaker);
-    let doing = changes[0].on(doing, state);
+    let doing = changes[0].on(doing);
     let event = pb::ConsentNarrowed {
         grant_id: id.into(),
         case_id: case.into(),
@@ -67,7 +67,7 @@ pub fn narrow(
         note: request.note.clone(),
         on_behalf: request.on_behalf.clone(),
     };
-    let events = told(state, case, &changes, doing, event, given);
+    let events = told(state, case, &changes, &taken.recipients, doing, event, given);
     Ok(Decision { events, reply: (), item: Some((id.0, consent.version + 1)) })
 }
 
@@ -162,7 +162,7 @@ pub fn change_signer(
             doing = now_grants(doing, *id, consent, &terms);
         } else {
             let change = Change { id: *id, consent, rest: None };
-            doing = change.on(doing, state);
+            doing = change.on(doing);
             changes.push(change);
         }
     }
@@ -176,6 +176,6 @@ pub fn change_signer(
         note: request.note.clone(),
         on_behalf: request.on_behalf.clone(),
     };
-    let events = told(state, case, &changes, doing, event, given);
+    let events = told(state, case, &changes, &[], doing, event, given);
     Ok(Decision { events, reply: (), item: None })
 }

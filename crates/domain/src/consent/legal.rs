@@ -7,13 +7,13 @@ use tasuki_contract::consent::v1 as pb;
 use tasuki_contract::event::v1::recipient::Who;
 
 use super::terms::{Asked, recipients_join};
-use super::{checked, ends_grant, keeper, parties, parts};
+use super::{FAMILY_KIND, checked, ends_grant, keeper, parties, parts};
 use crate::case::CaseState;
 use crate::circle::Grant;
 use crate::codes::Table;
 use crate::decision::{Decision, Given};
 use crate::effects::Doing;
-use crate::ids::{CaseId, GrantId};
+use crate::ids::{CaseId, GrantId, PostId};
 use crate::refusal::{Checks, Reason, Refusal, Violation};
 use crate::{consent::Stage, fields};
 
@@ -44,6 +44,12 @@ pub fn record_legal_basis(
     for (i, recipient) in request.recipients.iter().enumerate() {
         let wide = matches!(recipient.who, Some(Who::AgencyId(_) | Who::AgencyKind(_)));
         checks.require(!wide, format!("recipients[{i}]"), Violation::NOT_ALLOWED);
+        // A guardian reads as family, whatever the terms say; no law makes one.
+        if let Some(Who::PostId(text)) = &recipient.who {
+            let office = given.directory.office_of(PostId::trusted(text));
+            let family = office.is_some_and(|(_, kind)| kind == FAMILY_KIND);
+            checks.require(!family, format!("recipients[{i}].post_id"), Violation::NOT_ALLOWED);
+        }
     }
     fields::text(&mut checks, "note", &request.note, fields::TEXT_CHARS_MAX);
     checks.done()?;
@@ -85,7 +91,7 @@ pub fn end_legal_basis(
 
     let case = checked(case);
     let doing = ends_grant(Doing::of(case).parties(parties(state, given)), id, &basis.terms);
-    let doing = parts(doing, state, id, &basis.terms, None);
+    let doing = parts(doing, state, case, given, [&basis.terms].into_iter(), &[]);
     let event = pb::LegalBasisEnded { basis_id: id.into(), case_id: case.into(), note: request.note.clone() };
     let events = vec![doing.by(CaseState::stream(case), event)];
     Ok(Decision { events, reply: (), item: Some((id.0, basis.version + 1)) })

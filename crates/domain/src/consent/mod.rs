@@ -23,6 +23,8 @@ mod terms;
 mod tests;
 mod withdraw;
 
+use std::collections::BTreeSet;
+
 use tasuki_contract::DataClass;
 use tasuki_contract::common::v1::OnBehalf;
 use tasuki_contract::event::v1::{GrantChange, Relation};
@@ -38,6 +40,7 @@ pub use withdraw::withdraw;
 use crate::case::CaseState;
 use crate::circle::{Grant, Recipient};
 use crate::codes::Table;
+use crate::days;
 use crate::decision::Given;
 use crate::effects::Doing;
 use crate::fields;
@@ -155,15 +158,40 @@ fn ends_grant(doing: Doing, id: GrantId, terms: &Grant) -> Doing {
     })
 }
 
-/// Lets the posts go that stood in the circle because of these terms alone: what is left of them is `rest`.
-fn parts(mut doing: Doing, state: &CaseState, id: GrantId, terms: &Grant, rest: Option<&Grant>) -> Doing {
-    for post in named_posts(terms) {
-        let named = |grant: &Grant| named_posts(grant).any(|other| other == post);
-        let still = rest.is_some_and(named)
-            || state.circle.grants.iter().any(|(other, grant)| *other != id && named(grant));
-        let relations = state.circle.relations.get(&post);
-        if !still && relations.is_some_and(|all| all.contains(&Relation::Named)) {
+/// Lets the posts go that these terms named and that no grant names any more, as everything stands after `doing`: of two
+/// consents that end together each would else keep the other's posts.
+///
+/// A guardian's post goes only where it is one of `put_out`, and never by its own hand.
+fn parts<'g>(
+    mut doing: Doing,
+    state: &CaseState,
+    case: CaseId,
+    given: &Given<'_>,
+    changed: impl Iterator<Item = &'g Grant>,
+    put_out: &[Recipient],
+) -> Doing {
+    let mut after = state.circle.clone();
+    after.apply(case, doing.so_far());
+    let today = days::epoch_day(given.today());
+    let lasts =
+        |grant: &Grant| grant.valid_to_day.is_none_or(|last| today <= last.saturating_add(grant.grace_days));
+    let posts: BTreeSet<PostId> = changed.flat_map(named_posts).collect();
+    for post in posts {
+        let means = |grant: &Grant| {
+            let office = given.directory.office_of(post);
+            named_posts(grant).any(|named| named == post)
+                && office.is_none_or(|(agency, kind)| grant.names(post, agency, kind))
+        };
+        if after.grants.values().any(|grant| lasts(grant) && means(grant)) {
+            continue;
+        }
+        let stands = |relation| state.circle.relations.get(&post).is_some_and(|all| all.contains(&relation));
+        if stands(Relation::Named) {
             doing = doing.leaves(post, Relation::Named);
+        }
+        let put_out = put_out.contains(&Recipient::Post(post)) && post != given.actor.post;
+        if put_out && stands(Relation::Family) {
+            doing = doing.leaves(post, Relation::Family);
         }
     }
     doing

@@ -74,13 +74,12 @@ pub(super) struct Change<'s> {
 
 impl Change<'_> {
     /// The effects of the change, without the posts that are told.
-    pub(super) fn on(&self, doing: Doing, state: &CaseState) -> Doing {
+    pub(super) fn on(&self, doing: Doing) -> Doing {
         let Self { id, consent, rest } = self;
-        let doing = match rest {
+        match rest {
             Some(rest) => now_grants(doing, *id, consent, rest),
             None => ends_grant(doing, *id, &consent.terms),
-        };
-        parts(doing, state, *id, &consent.terms, rest.as_ref())
+        }
     }
 }
 
@@ -120,7 +119,7 @@ pub fn withdraw(
     }
     let ids: Vec<GrantId> = changes.iter().map(|change| change.id).collect();
     let doing = Doing::of(case).parties(parties(state, given)).on_behalf_of(speaker);
-    let doing = changes.iter().fold(doing, |doing, change| change.on(doing, state));
+    let doing = changes.iter().fold(doing, |doing, change| change.on(doing));
     let named = if ids.is_empty() { one.into_iter().collect() } else { ids.clone() };
     let event = pb::ConsentWithdrawn {
         case_id: case.into(),
@@ -130,7 +129,7 @@ pub fn withdraw(
         note: request.note.clone(),
         on_behalf: request.on_behalf.clone(),
     };
-    let events = told(state, case, &changes, doing, event, given);
+    let events = told(state, case, &changes, &taken.recipients, doing, event, given);
     let item = one.map(|id| {
         let version = state.consents.all.get(&id).map_or(0, |consent| consent.version);
         (id.0, version + u64::from(ids.contains(&id)))
@@ -138,15 +137,19 @@ pub fn withdraw(
     Ok(Decision { events, reply: ids, item })
 }
 
-/// The event that takes something back, then a notice to each post that loses something, then what has to wait.
+/// The event that takes something back, with the posts that go (`put_out`: those that are named for it), then a notice to
+/// each post that loses something, then what has to wait.
 pub(super) fn told(
     state: &CaseState,
     case: CaseId,
     changes: &[Change<'_>],
+    put_out: &[Recipient],
     doing: Doing,
     event: impl Into<tasuki_contract::Event>,
     given: &mut Given<'_>,
 ) -> Vec<Decided> {
+    let terms = changes.iter().map(|change| &change.consent.terms);
+    let doing = parts(doing, state, case, given, terms, put_out);
     let mut after = state.circle.clone();
     after.apply(case, doing.so_far());
     let mut events = vec![doing.by(CaseState::stream(case), event)];
