@@ -59,7 +59,7 @@ pub(crate) async fn begin(
             "your post has announced as many documents as it may; complete some first, the others end after 24 hours",
             "未完了の書類の数が上限に達しています。先に完了してください。完了しないものは24時間後に破棄されます",
         )),
-        Err(LogError::Unopenable { .. }) => Err(crate::read::gone()),
+        Err(LogError::Unopenable { .. } | LogError::Erased { .. }) => Err(crate::read::gone()),
         Err(error) => Err(errors::fault(&error)),
     }
 }
@@ -151,7 +151,7 @@ async fn announced(
 ) -> Result<Option<(Unfinished, pb::BeginAttachmentRequest)>, Status> {
     let found = match platform.attachments().unfinished(id).await {
         // Its case was erased.
-        Err(LogError::Unopenable { .. }) => None,
+        Err(LogError::Unopenable { .. } | LogError::Erased { .. }) => None,
         found => found.map_err(|e| errors::fault(&e))?,
     };
     let own = found.filter(|unfinished| unfinished.post == post.0 && !post.0.is_nil());

@@ -311,7 +311,14 @@ async fn without_the_key_of_the_case_a_document_is_there_and_nothing_of_it_can_b
     let case = Case::open().await;
     let id = case.diagnosis().add(&case.hospital).await.unwrap();
     let head = case.sql("SELECT max(position) FROM log.events").await;
-    case.sql(&format!("DELETE FROM keys.data_keys WHERE scope = '{}'", case.id)).await;
+    let keys = format!("SELECT key_id FROM log.stream_keys WHERE stream_id = '{}'", case.id);
+    for key in case.sql(&keys).await.lines() {
+        let erase = format!(
+            "DELETE FROM key_store.data_keys WHERE key_id = '{key}'; \
+             INSERT INTO key_store.erased (key_id, master_version) VALUES ('{key}', 1)"
+        );
+        case.world.stack.postgres.sql("tasuki_keys", &erase).await.unwrap();
+    }
     // Another process: this one has the key in memory.
     let program = case.world.serve("all").await.unwrap();
     let hospital = case.world.caller(&program, "hospital.discharge").await.unwrap();
