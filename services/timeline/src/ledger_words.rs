@@ -14,6 +14,7 @@ use tasuki_privacy::{Level, labels};
 /// What a purpose is called: code, Japanese, English.
 const PURPOSES: &[(&str, &str, &str)] = &[
     ("care_coordination", "支援の調整", "coordinating care"),
+    ("intake", "受付・相談", "taking a call or a referral"),
     ("discharge_coordination", "退院の調整", "coordinating a discharge"),
     ("nursery_entry", "保育所等の入所", "entry to a nursery"),
     ("school_entry", "就学", "entry to school"),
@@ -35,6 +36,18 @@ const WAYS: &[(&str, &str, &str)] = &[
     ("ListReferrals", "紹介の一覧を確認しました", "listed referrals"),
     ("ListCaseload", "担当の一覧を確認しました", "listed its cases"),
     ("ListDuties", "用件の一覧を確認しました", "listed what it has to do"),
+    ("ListConsents", "同意の一覧を確認しました", "listed consents"),
+    ("ExplainAccess", "閲覧できる範囲とその理由を確認しました", "asked who may read what, and why"),
+    ("GetAttachment", "書類の情報を閲覧しました", "looked at what a document is"),
+    ("ListAttachments", "書類の一覧を確認しました", "listed documents"),
+    ("ReadChunk", "書類を閲覧しました", "read a document"),
+    ("SearchChild", "お子さんを検索しました", "searched for a child"),
+    ("GetIdentityDoubt", "同じお子さんかどうかを確認しました", "looked whether it is the same child"),
+    (
+        "tasuki subject-export",
+        "開示請求に応じて記録を書き出しました",
+        "wrote down what is kept, for a request",
+    ),
     ("ListReads", "この閲覧の記録を確認しました", "read this record of readers"),
 ];
 
