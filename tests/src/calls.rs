@@ -134,8 +134,14 @@ pub struct Seed(pub StdRng);
 impl Seed {
     /// Prints the seed.
     pub fn new(test: &str) -> Self {
+        Self::given_or(test, || rand::rng().random())
+    }
+
+    /// The same, but for its default: a search so wide that it may find something new belongs where somebody waits for
+    /// it, not where a change waits to be taken.
+    pub fn given_or(test: &str, default: impl FnOnce() -> u64) -> Self {
         let given = std::env::var("TASUKI_SEED").ok().and_then(|s| s.parse().ok());
-        let seed: u64 = given.unwrap_or_else(|| rand::rng().random());
+        let seed: u64 = given.unwrap_or_else(default);
         println!("{test}: TASUKI_SEED={seed}");
         Self(StdRng::seed_from_u64(seed))
     }

@@ -21,6 +21,7 @@ mod twin;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use prost_reflect::DescriptorPool;
@@ -40,6 +41,8 @@ use crate::perceive::{perceived, perceives_something};
 use crate::twin::Side;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tasuki-program");
+/// Where a run begins unless told otherwise; `./dev prove` begins elsewhere each time.
+const SEED: u64 = 20_261_121;
 /// Pairs of histories, each with its viewer, that a run tries unless told otherwise.
 const PAIRS: usize = 10_000;
 /// Viewers of a bundle for whom its two histories turn out to be equal, as they do on average, seen over many runs.
@@ -50,6 +53,8 @@ const PARTIES_OF_A_BUNDLE: usize = 2;
 const CHANGES: usize = 8;
 /// Commands that are given about a bundle.
 const COMMANDS_OF_A_BUNDLE: usize = 6;
+/// How long both answers may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Bundles that are asked about at once.
 const AT_ONCE: usize = 16;
 
@@ -126,7 +131,7 @@ struct Tally {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p4_histories_that_are_equal_for_a_viewer_are_answered_alike() {
-    let mut seed = Seed::new("noninterference");
+    let mut seed = Seed::given_or("noninterference", || SEED);
     let pairs: usize = std::env::var("TASUKI_PAIRS").ok().and_then(|n| n.parse().ok()).unwrap_or(PAIRS);
     let pool = asking::pool();
     let count = pairs.div_ceil(VIEWERS_OF_A_BUNDLE);
@@ -187,6 +192,15 @@ async fn made(pool: &DescriptorPool, directory: &Arc<Directory>, seeds: &[u64]) 
     futures::stream::iter(numbered).map(make).buffered(cores).map(Result::unwrap).collect().await
 }
 
+/// An answer that does not come is a difference too.
+async fn in_time(
+    question: &Question,
+    asked: impl Future<Output = Result<usize, String>>,
+) -> Result<usize, String> {
+    let answered = tokio::time::timeout(ANSWER_LIMIT, asked).await;
+    answered.unwrap_or_else(|_| Err(format!("{}: no answer", question.method.full_name())))
+}
+
 struct Asking<'a> {
     sides: [&'a Side; 2],
     questions: &'a [Question],
@@ -208,7 +222,8 @@ impl Asking<'_> {
                 if open && !rng.random_bool(0.02) {
                     continue;
                 }
-                self.note(bundle, viewer, question, pair.read(question, &about, &mut rng).await);
+                let outcome = in_time(question, pair.read(question, &about, &mut rng)).await;
+                self.note(bundle, viewer, question, outcome);
             }
             let (one, other) = tokio::join!(self.sides[0].told(viewer), self.sides[1].told(viewer));
             let mut tally = self.tally.lock().unwrap();
@@ -233,7 +248,8 @@ impl Asking<'_> {
         let mut commands: Vec<&Question> = self.questions.iter().filter(|question| !question.reads).collect();
         commands.shuffle(&mut rng);
         for question in commands.into_iter().take(COMMANDS_OF_A_BUNDLE) {
-            let outcome = pair.command(question, &about, &mut rng, self.declassified).await;
+            let outcome =
+                in_time(question, pair.command(question, &about, &mut rng, self.declassified)).await;
             let made = matches!(outcome, Ok(1..));
             self.note(bundle, viewer, question, outcome);
             // What was made has ids of its own in each world.

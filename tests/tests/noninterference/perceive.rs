@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use prost::Message as _;
 use tasuki_contract::Lens as _;
-use tasuki_contract::event::v1::Header;
+use tasuki_contract::event::v1::{Header, Relation};
 use tasuki_domain::case::CaseState;
 use tasuki_domain::circle::Circle;
 use tasuki_domain::decision::Kind;
@@ -94,6 +94,11 @@ impl Seen<'_> {
             }
             if access.in_circle() {
                 state.circle.lead.hash(hasher);
+            }
+            // Who keeps the consents of the case, and the family, see all of them.
+            let keeps = |r: &Relation| matches!(r, Relation::Lead | Relation::Ward | Relation::Family);
+            if state.circle.relations.get(&self.viewer.post).is_some_and(|all| all.iter().any(keeps)) {
+                format!("{:?}", state.consents).hash(hasher);
             }
         }
     }

@@ -10,6 +10,7 @@ use tasuki_auth::Verifier;
 use tasuki_contract::Event;
 use tasuki_contract::attachments::v1::AttachmentAdded;
 use tasuki_domain::circle::changes_disclosure;
+use tasuki_domain::decision::Kind;
 use tasuki_domain::identity;
 use tasuki_kit::{Platform, PlatformOptions};
 use tasuki_log::attachments::{Begun, NewAttachment, Put};
@@ -145,14 +146,17 @@ async fn append(platform: &Platform, chunk: &[(Step, u64)]) {
         .map(|(step, version)| NewEvent { header: step.header(*version), event: step.decided.event.clone() });
     let moves =
         |step: &Step| changes_disclosure(&step.decided.effects) || !step.decided.effects.items.is_empty();
-    let disclosures = chunk.iter().filter(|(step, _)| moves(step)).flat_map(|(step, _)| &step.decided.cases);
+    let moved = chunk.iter().filter(|(step, _)| moves(step)).flat_map(|(step, _)| step.decided.cases.clone());
+    // The rules of a municipality are held by every read of its cases.
+    let of_rules = chunk.iter().filter(|(step, _)| step.decided.stream.kind == Kind::Municipality);
+    let disclosures = moved.chain(of_rules.map(|(step, _)| step.decided.stream.id));
     let append = Append {
         agency: chunk[0].0.actor.agency.0,
         request_id: Uuid::now_v7().to_string(),
         digest: vec![0; 32],
         events: events.collect(),
         relied_on: Vec::new(),
-        disclosures: disclosures.copied().collect(),
+        disclosures: disclosures.collect(),
         reply: Vec::new(),
         urgent: false,
     };
