@@ -5,7 +5,7 @@
 //! named in it reads nothing, and a text that does not read is a policy by which nobody reads anything.
 //!
 //! Data: `deploy/policies/default.toml`, compiled in, holds where a municipality has adopted none; an adopted text
-//! comes from the log (`PolicyAdopted`). [`read`] takes texts apart, `sets` prepares them; `tasuki_privacy` evaluates.
+//! comes from the log (`PolicyAdopted`). `read` takes texts apart, `sets` prepares them; `tasuki_privacy` evaluates.
 
 pub mod document;
 mod in_force;
