@@ -96,9 +96,15 @@ impl Answer {
         let Self::Bytes(bytes) = self else { return self };
         let mut message = DynamicMessage::decode(method.output(), bytes.as_slice()).unwrap();
         clear_salted(&mut message);
-        // A place among the reads is a time and an id: each world's own.
+        // A place among the reads is a time and an id: each world's own. Reads of one instant have no order, and one that
+        // was tried again stands there twice.
         if method.name() == "ListReads" {
             message.clear_field_by_name("next_page_token");
+            if let Some(Value::List(reads)) = message.get_field_by_name_mut("reads") {
+                let encoded = |read: &Value| read.as_message().map(|read| read.encode_to_vec());
+                reads.sort_by_key(encoded);
+                reads.dedup_by_key(|read| encoded(read));
+            }
         }
         Self::Bytes(message.encode_to_vec())
     }

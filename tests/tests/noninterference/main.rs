@@ -54,7 +54,7 @@ const CHANGES: usize = 8;
 /// Commands that are given about a bundle.
 const COMMANDS_OF_A_BUNDLE: usize = 6;
 /// How long both answers may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// Bundles that are asked about at once.
 const AT_ONCE: usize = 16;
 
